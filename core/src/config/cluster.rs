@@ -1,0 +1,164 @@
+//! Clusters.
+
+use crate::http1::parse::HeadLimits;
+use crate::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// `envoy.config.cluster.v3.Cluster`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// Its name.
+    pub name: Arc<str>,
+    /// `alt_stat_name`, or the name.
+    pub stat_name: Arc<str>,
+    /// Where its hosts come from.
+    pub discovery: Discovery,
+    /// How one is chosen.
+    pub balance: Balance,
+    /// Time for a connection to be made.
+    pub connect_timeout: Duration,
+    /// Soft limit of bytes buffered for each connection.
+    pub buffer_limit: usize,
+    /// Limits for requests of default and high priority.
+    pub breakers: [Breakers; 2],
+    /// Time that a pooled connection may be unused.
+    pub idle_timeout: Option<Duration>,
+    /// Time that a connection lives.
+    pub max_connection_duration: Option<Duration>,
+    /// Requests on one connection.
+    pub max_requests_per_connection: Option<u32>,
+    /// Largest response heads.
+    pub limits: HeadLimits,
+}
+
+/// Where hosts come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Discovery {
+    /// The addresses are in the config.
+    Static(Vec<LbEndpoint>),
+    /// Every address of every name is a host.
+    StrictDns {
+        /// The names.
+        endpoints: Vec<LbEndpoint>,
+        /// Time between queries.
+        refresh: Duration,
+        /// Wait as long as the answer's TTL says instead.
+        respect_ttl: bool,
+        /// Which addresses to ask for.
+        family: DnsFamily,
+    },
+    /// New connections go to the first address of the name.
+    LogicalDns {
+        /// The name.
+        endpoint: LbEndpoint,
+        /// Time between queries.
+        refresh: Duration,
+        /// Wait as long as the answer's TTL says instead.
+        respect_ttl: bool,
+        /// Which addresses to ask for.
+        family: DnsFamily,
+    },
+}
+
+/// `LbEndpoint`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LbEndpoint {
+    /// Where it is.
+    pub address: EndpointAddress,
+    /// Share of the load: at least 1.
+    pub weight: u32,
+    /// Whether `health_status` lets it take load.
+    pub healthy: bool,
+    /// `Endpoint.hostname`, for `auto_host_rewrite`.
+    pub hostname: Arc<str>,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointAddress {
+    /// An address.
+    Socket(SocketAddr),
+    /// A name to resolve.
+    Name(HostPort),
+}
+
+/// A host name and a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    /// The name.
+    pub host: Arc<str>,
+    /// The port.
+    pub port: u16,
+}
+
+/// `dns_lookup_family`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum DnsFamily {
+    /// IPv6, and IPv4 if there is none.
+    #[default]
+    Auto,
+    /// IPv4 only.
+    V4Only,
+    /// IPv6 only.
+    V6Only,
+    /// IPv4, and IPv6 if there is none.
+    V4Preferred,
+    /// Both.
+    All,
+}
+
+/// How a host is chosen.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn, by weight.
+    RoundRobin,
+    /// Any, by weight.
+    Random,
+    /// The one with the fewest active requests of a few that are drawn.
+    LeastRequest {
+        /// How many are drawn.
+        choices: u32,
+    },
+}
+
+/// `CircuitBreakers.Thresholds`.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct Breakers {
+    /// Most connections.
+    pub max_connections: u32,
+    /// Most requests that wait for a connection.
+    pub max_pending: u32,
+    /// Most requests.
+    pub max_requests: u32,
+    /// What bounds retries.
+    pub retries: RetryBudget,
+}
+
+/// What bounds retries.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub enum RetryBudget {
+    /// `max_retries`: so many at a time.
+    Count(u32),
+    /// `retry_budget`: a share of the active requests.
+    Share {
+        /// Percent of active and pending requests.
+        percent: f64,
+        /// But at least so many at a time.
+        min_concurrency: u32,
+    },
+}
+
+impl Default for Breakers {
+    fn default() -> Self {
+        Breakers {
+            max_connections: crate::limit::BREAKER,
+            max_pending: crate::limit::BREAKER,
+            max_requests: crate::limit::BREAKER,
+            retries: RetryBudget::Share {
+                percent: crate::limit::RETRY_BUDGET_PERCENT,
+                min_concurrency: crate::limit::MIN_RETRY_CONCURRENCY,
+            },
+        }
+    }
+}

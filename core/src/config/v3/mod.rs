@@ -1,0 +1,113 @@
+//! Envoy's v3 messages to [`Config`], with a diagnostic that names file, line, column and field for every
+//! refusal, all of them in one pass.
+//!
+//! [`source`] reads YAML or JSON into a tree with positions; [`typed`] gives it the types of Envoy's protos
+//! ([`schema`]) and checks the constraints written there ([`rules`]); the other modules turn messages into
+//! config through [`reader`], which remembers what was asked for. Whatever is set but was not asked for is
+//! reported as unsupported.
+
+mod access_log;
+mod bootstrap;
+mod cluster;
+mod diagnostic;
+mod dump;
+mod headers;
+mod listener;
+mod manager;
+mod matcher;
+mod reader;
+mod route;
+mod rules;
+mod schema;
+mod source;
+mod typed;
+
+pub use diagnostic::{Diagnostic, Pos, Severity};
+pub use dump::bootstrap_json;
+pub use typed::Json;
+
+use super::Config;
+use diagnostic::{Findings, Path};
+use reader::Reader;
+use schema::Schema;
+use source::Node;
+use std::fmt::Write as _;
+use typed::Typer;
+
+/// What loading came to.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The config, unless something is wrong with it. Unsupported fields alone do not withhold it: the
+    /// caller decides whether they count.
+    pub config: Option<Config>,
+    /// Everything that was found, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// Whether some field is set that Weir does not honour.
+    pub fn has_unsupported(&self) -> bool {
+        self.diagnostics.iter().any(|finding| finding.severity == Severity::Unsupported)
+    }
+}
+
+/// Loads a bootstrap from YAML or JSON. `file` is the name to use in diagnostics.
+pub fn load(text: &str, file: &str) -> Loaded {
+    let findings = Findings::new(file);
+    let (root, faults) = source::parse(text);
+    for fault in faults {
+        findings.error(fault.pos, &Path::ROOT, fault.message);
+    }
+    let config = match root {
+        Some(root) if !findings.failed() => read(root, &findings),
+        Some(_) => None,
+        None => {
+            if !findings.failed() {
+                findings.error(Pos { line: 1, column: 1 }, &Path::ROOT, "the file is empty; an Envoy v3 bootstrap is expected");
+            }
+            None
+        }
+    };
+    let config = config.filter(|_| !findings.failed());
+    Loaded { config, diagnostics: findings.into_sorted() }
+}
+
+fn read(root: Node, findings: &Findings) -> Option<Config> {
+    let schema = Schema::default();
+    let descriptor = schema.message("envoy.config.bootstrap.v3.Bootstrap")?;
+    let typer = Typer { schema: &schema, findings };
+    let message = typer.message(root, descriptor, &Path::ROOT)?;
+    let config = bootstrap::read(&Reader::new(&message, Path::ROOT, findings));
+    reader::report_unread(&message, &Path::ROOT, findings);
+    Some(config)
+}
+
+/// All diagnostics as one JSON array, for tools.
+pub fn diagnostics_to_json(diagnostics: &[Diagnostic]) -> String {
+    let mut out = String::from("[");
+    for (index, finding) in diagnostics.iter().enumerate() {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Unsupported => "unsupported",
+            Severity::Warning => "warning",
+        };
+        let quote = |text: &str| {
+            let mut quoted = Vec::new();
+            crate::format::quote(text.as_bytes(), &mut quoted);
+            String::from_utf8(quoted).unwrap_or_default()
+        };
+        let help = finding.help.as_deref().map_or("null".to_owned(), quote);
+        let _ = write!(
+            out,
+            "{}\n  {{\"severity\":\"{severity}\",\"file\":{},\"line\":{},\"column\":{},\"path\":{},\"message\":{},\"help\":{help}}}",
+            if index > 0 { "," } else { "" },
+            quote(&finding.file),
+            finding.pos.line,
+            finding.pos.column,
+            quote(&finding.path),
+            quote(&finding.message),
+        );
+    }
+    out.push_str(if diagnostics.is_empty() { "]" } else { "\n]" });
+    out
+}

@@ -1,0 +1,88 @@
+//! A connection from a client.
+//!
+//! ```text
+//! Head --(head complete)--> Exchange --(response sent, keep-alive)--> Head
+//!   \                          |  \--(101 or 2xx to CONNECT)--> Tunnel
+//!    \--(idle, bad head)       \--(close)--> Lingering --(peer closed, time is up)--> gone
+//! ```
+
+use super::{PartialHead, Wire};
+use crate::exchange::ManagerState;
+use crate::http1::body::Decoder;
+use crate::id::{ExchangeId, ListenerId};
+use crate::record::Addresses;
+use crate::timer::Deadlines;
+use crate::time::Instant;
+use std::sync::Arc;
+
+crate::reasons! {
+    /// Why a downstream connection has a deadline.
+    pub enum DownstreamDeadline {
+        /// No request for `idle_timeout`.
+        Idle,
+        /// A head is not complete after `request_headers_timeout`.
+        Head,
+        /// `max_connection_duration`.
+        Lifetime,
+        /// A closing connection's peer has not closed after `delayed_close_timeout`.
+        Linger,
+    }
+}
+
+/// What the connection is doing.
+#[derive(Debug)]
+pub enum DownstreamPhase {
+    /// Waiting for a request head, or in the middle of one.
+    Head(PartialHead),
+    /// Serving an exchange.
+    Exchange(ExchangeId),
+    /// Carrying an upgraded protocol's bytes.
+    Tunnel(ExchangeId),
+    /// All is said: what still comes in is dropped until the peer closes.
+    Lingering {
+        /// Bytes dropped so far.
+        dropped: usize,
+    },
+}
+
+/// A connection from a client.
+#[derive(Debug)]
+pub struct Downstream {
+    /// Bytes out, and what the driver was told.
+    pub wire: Wire,
+    /// Where it came in.
+    pub listener: ListenerId,
+    /// Both ends.
+    pub addresses: Addresses,
+    /// Its number in the process.
+    pub number: u64,
+    /// What it is doing.
+    pub phase: DownstreamPhase,
+    /// Reads the request body of the current exchange.
+    pub body: Decoder,
+    /// Deadlines.
+    pub deadlines: Deadlines<4>,
+    /// When it was accepted.
+    pub since: Instant,
+    /// Requests begun.
+    pub requests: u32,
+    /// The current exchange is the last one.
+    pub last: bool,
+    /// The connection manager as of the latest request.
+    pub manager: Arc<ManagerState>,
+}
+
+impl Downstream {
+    /// Whether no exchange is under way and no byte of a next one has come.
+    pub fn is_idle(&self) -> bool {
+        matches!(&self.phase, DownstreamPhase::Head(partial) if partial.is_empty())
+    }
+
+    /// The exchange under way.
+    pub fn exchange(&self) -> Option<ExchangeId> {
+        match self.phase {
+            DownstreamPhase::Exchange(id) | DownstreamPhase::Tunnel(id) => Some(id),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A connection to an upstream host.
+//!
+//! ```text
+//! Connecting --> Idle <--> Head --> Body --> Idle
+//!      \                     \--> Tunnel
+//!       \--> gone             \--> gone
+//! ```
+
+use super::{PartialHead, Wire};
+use crate::http1::body::Decoder;
+use crate::id::{ClusterId, ExchangeId, HostId};
+use crate::record::Addresses;
+use crate::timer::Deadlines;
+use crate::time::Instant;
+
+crate::reasons! {
+    /// Why an upstream connection has a deadline.
+    pub enum UpstreamDeadline {
+        /// Not connected after `connect_timeout`.
+        Connect,
+        /// Unused for `idle_timeout`.
+        Idle,
+        /// `max_connection_duration`.
+        Lifetime,
+    }
+}
+
+/// What the connection is doing.
+#[derive(Debug)]
+pub enum UpstreamPhase {
+    /// Being made.
+    Connecting,
+    /// In the pool.
+    Idle,
+    /// Sending a request or waiting for the response head.
+    Head(ExchangeId, PartialHead),
+    /// Receiving a response body.
+    Body(ExchangeId),
+    /// Carrying an upgraded protocol's bytes.
+    Tunnel(ExchangeId),
+    /// Done for; the driver was told to close it.
+    Closed,
+}
+
+/// A connection to an upstream host.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Bytes out, and what the driver was told.
+    pub wire: Wire,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its host.
+    pub host: HostId,
+    /// Whose breakers count it.
+    pub priority: usize,
+    /// Both ends, once connected.
+    pub addresses: Option<Addresses>,
+    /// What it is doing.
+    pub phase: UpstreamPhase,
+    /// Reads the response body.
+    pub body: Decoder,
+    /// Deadlines.
+    pub deadlines: Deadlines<3>,
+    /// When it was begun.
+    pub since: Instant,
+    /// Requests sent.
+    pub requests: u32,
+    /// May not be used again after this response.
+    pub last: bool,
+}
+
+impl Upstream {
+    /// The exchange that uses it.
+    pub fn exchange(&self) -> Option<ExchangeId> {
+        match self.phase {
+            UpstreamPhase::Head(id, _) | UpstreamPhase::Body(id) | UpstreamPhase::Tunnel(id) => Some(id),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Tries: choosing a host, getting a connection, sending the request, and what follows a failure.
+
+use super::{Action, Engine};
+use crate::config::HostRewrite;
+use crate::connection::{Connection, PartialHead, Upstream, UpstreamDeadline, UpstreamPhase, Wire};
+use crate::exchange::{outbound, ExchangeDeadline, Failure, Plan, ResponsePhase};
+use crate::http::Name;
+use crate::http1::body::Decoder;
+use crate::http1::encode;
+use crate::id::{ClusterId, ConnId, ExchangeId, HostId};
+use crate::record::Flags;
+use crate::router::rewritten_host;
+use crate::stats::ClusterStat;
+use crate::time::Instant;
+use crate::timer::{Deadlines, Owner};
+use bytes::Bytes;
+use std::borrow::Cow;
+
+impl Engine {
+    /// Chooses a host and gets a connection to it, now or as soon as one is free.
+    pub(super) fn try_upstream(&mut self, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(cluster_id) = exchange.attempt.cluster else { return };
+        exchange.record.attempts += 1;
+        let Some(cluster) = self.clusters.get_mut(cluster_id) else {
+            exchange.record.flags.insert(Flags::NO_CLUSTER);
+            return self.reply(id, 503, &Bytes::new(), "cluster_not_found", now);
+        };
+        let (tried, draws) = exchange.retry.avoid();
+        let picked = cluster.hosts.pick(tried, draws);
+        let Some((host_id, host)) = picked.and_then(|host_id| Some((host_id, cluster.hosts.get_mut(host_id)?))) else {
+            cluster.stats.inc(ClusterStat::CxNoneHealthy);
+            exchange.record.flags.insert(Flags::NO_HEALTHY_UPSTREAM);
+            return self.reply(id, 503, &Bytes::from_static(b"no healthy upstream"), "no_healthy_upstream", now);
+        };
+        exchange.attempt.host = Some(host_id);
+        exchange.attempt.answered = false;
+        exchange.record.endpoint = Some(host.address);
+        if exchange.retry.is_on() {
+            exchange.retry.tried.push(host_id);
+        }
+        let idle = if exchange.attempt.fresh { None } else { host.pool.take_idle() };
+        match idle {
+            Some(conn) => self.assign(id, conn, now),
+            None => self.wait_for_connection(id, cluster_id, host_id, now),
+        }
+    }
+
+    fn wait_for_connection(&mut self, id: ExchangeId, cluster_id: ClusterId, host_id: HostId, now: Instant) {
+        let (Some(exchange), Some(cluster)) = (self.exchanges.get_mut(id), self.clusters.get_mut(cluster_id)) else { return };
+        let priority = exchange.attempt.priority;
+        if !cluster.shared.priorities[priority].pending.try_acquire(cluster.config.breakers[priority].max_pending) {
+            cluster.stats.inc(ClusterStat::RqPendingOverflow);
+            exchange.record.endpoint = None;
+            return self.attempt_failed(id, Failure::Overflow, now);
+        }
+        cluster.stats.inc(ClusterStat::RqPendingTotal);
+        cluster.stats.inc(ClusterStat::RqPendingActive);
+        exchange.attempt.waiting = true;
+        if let Some(host) = cluster.hosts.get_mut(host_id) {
+            host.pool.wait(id);
+        }
+        self.open_connections(cluster_id, host_id, now);
+    }
+
+    /// Begins as many connections to a host as exchanges wait for one, within the breaker's bound.
+    pub(super) fn open_connections(&mut self, cluster_id: ClusterId, host_id: HostId, now: Instant) {
+        loop {
+            let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
+            let Some(host) = cluster.hosts.get_mut(host_id) else { return };
+            if host.pool.waiting() as u32 <= host.pool.connecting {
+                return;
+            }
+            let Some(next) = host.pool.waiting_at(host.pool.connecting as usize) else { return };
+            let Some(exchange) = self.exchanges.get_mut(next) else { return };
+            let priority = exchange.attempt.priority;
+            let shared = &cluster.shared.priorities[priority];
+            if !shared.connections.try_acquire(cluster.config.breakers[priority].max_connections) {
+                if !exchange.attempt.starved {
+                    exchange.attempt.starved = shared.starved.try_acquire(u32::MAX);
+                    cluster.stats.inc(ClusterStat::CxOverflow);
+                    self.out.actions.push_back(Action::Nudge);
+                }
+                return;
+            }
+            if std::mem::take(&mut exchange.attempt.starved) {
+                shared.starved.release();
+            }
+            let (address, timeout) = (host.address, cluster.config.connect_timeout);
+            host.pool.connecting += 1;
+            host.pool.connections += 1;
+            cluster.connections += 1;
+            cluster.stats.inc(ClusterStat::CxTotal);
+            cluster.stats.inc(ClusterStat::CxActive);
+            cluster.stats.inc(ClusterStat::CxHttp1Total);
+            let conn = self.connections.insert_with_key(|conn| {
+                let mut deadlines = Deadlines::default();
+                deadlines.set(UpstreamDeadline::Connect, now + timeout, Owner::Connection(conn), &mut self.timers);
+                Connection::Upstream(Box::new(Upstream {
+                    wire: Wire::default(),
+                    cluster: cluster_id,
+                    host: host_id,
+                    priority,
+                    addresses: None,
+                    phase: UpstreamPhase::Connecting,
+                    body: Decoder::default(),
+                    deadlines,
+                    since: now,
+                    requests: 0,
+                    last: false,
+                }))
+            });
+            self.out.actions.push_back(Action::Connect { conn, address });
+        }
+    }
+
+    /// Sends an exchange's request on a connection.
+    pub(super) fn assign(&mut self, id: ExchangeId, conn_id: ConnId, now: Instant) {
+        self.stop_waiting(id);
+        let Some(exchange) = self.exchanges.get_mut(id) else { return self.release_upstream(conn_id, now) };
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
+        let Some(cluster) = self.clusters.get_mut(conn.cluster) else { return };
+        let priority = exchange.attempt.priority;
+        if !cluster.shared.priorities[priority].requests.try_acquire(cluster.config.breakers[priority].max_requests) {
+            cluster.stats.inc(ClusterStat::RqPendingOverflow);
+            self.release_upstream(conn_id, now);
+            return self.attempt_failed(id, Failure::Overflow, now);
+        }
+        cluster.stats.inc(ClusterStat::RqTotal);
+        cluster.stats.inc(ClusterStat::RqActive);
+        conn.requests += 1;
+        conn.deadlines.clear(UpstreamDeadline::Idle);
+        conn.phase = UpstreamPhase::Head(id, PartialHead::default());
+        if cluster.config.max_requests_per_connection.is_some_and(|max| conn.requests >= max) {
+            cluster.stats.inc(ClusterStat::CxMaxRequests);
+            conn.last = true;
+        }
+        let attempt = &mut exchange.attempt;
+        (attempt.conn, attempt.reused, attempt.fresh) = (Some(conn_id), conn.requests > 1, false);
+        exchange.record.upstream = conn.addresses;
+        exchange.record.upstream_start.get_or_insert(now);
+        if let Some(host) = cluster.hosts.get(conn.host) {
+            host.shared.start();
+            rewrite_for_host(exchange, &host.hostname);
+        }
+        encode::request_head(&exchange.request, conn.wire.out.writer(&mut self.blocks));
+        self.arm_try(id, now);
+        self.send_held_body(id);
+    }
+
+    fn arm_try(&mut self, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let (timeouts, owner) = (exchange.timeouts, Owner::Exchange(id));
+        if let (Some(per_try), false) = (timeouts.per_try, exchange.upgrade) {
+            exchange.deadlines.set(ExchangeDeadline::PerTry, now + per_try, owner, &mut self.timers);
+        }
+        if let Some(idle) = timeouts.per_try_idle {
+            exchange.deadlines.set(ExchangeDeadline::PerTryIdle, now + idle, owner, &mut self.timers);
+        }
+    }
+
+    /// Sends what has arrived of the body, and its end if that has arrived too.
+    fn send_held_body(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(Connection::Upstream(conn)) = exchange.attempt.conn.and_then(|conn| self.connections.get_mut(conn)) else { return };
+        let coding = outbound::request_coding(exchange.framing);
+        if !exchange.body.is_empty() {
+            for piece in exchange.body.start_sending() {
+                exchange.record.upstream_bytes_sent += piece.len() as u64;
+                encode::body(coding, piece, &mut conn.wire.out, &mut self.blocks);
+            }
+        }
+        if exchange.request_done {
+            self.send_request_end(id);
+        } else if let Some(conn_id) = exchange.attempt.conn {
+            self.out.transmit(conn_id, &mut conn.wire);
+            let downstream = exchange.downstream;
+            if !crate::buffer::above_high(conn.wire.out.len(), self.clusters.get(conn.cluster).map_or(0, |c| c.config.buffer_limit)) {
+                self.resume_downstream(downstream);
+            }
+        }
+    }
+
+    /// Sends one piece of the body on.
+    pub(super) fn send_request_piece(&mut self, id: ExchangeId, piece: Bytes) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(conn_id) = exchange.attempt.conn else { return };
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
+        exchange.body.sent(&piece);
+        exchange.record.upstream_bytes_sent += piece.len() as u64;
+        encode::body(outbound::request_coding(exchange.framing), piece, &mut conn.wire.out, &mut self.blocks);
+        self.out.transmit(conn_id, &mut conn.wire);
+        let limit = self.clusters.get(conn.cluster).map_or(0, |cluster| cluster.config.buffer_limit);
+        if crate::buffer::above_high(conn.wire.out.len(), limit) {
+            let downstream = exchange.downstream;
+            self.pause_downstream(downstream);
+        }
+    }
+
+    /// Sends the end of the request, if a connection carries it.
+    pub(super) fn send_request_end(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(conn_id) = exchange.attempt.conn else { return };
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
+        encode::end(outbound::request_coding(exchange.framing), &exchange.trailers, &mut conn.wire.out, &mut self.blocks);
+        self.out.transmit(conn_id, &mut conn.wire);
+    }
+
+    /// The exchange is no longer in any pool's queue.
+    pub(super) fn stop_waiting(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let attempt = &mut exchange.attempt;
+        if !std::mem::take(&mut attempt.waiting) {
+            return;
+        }
+        let Some(cluster) = attempt.cluster.and_then(|cluster| self.clusters.get_mut(cluster)) else { return };
+        let shared = &cluster.shared.priorities[attempt.priority];
+        shared.pending.release();
+        cluster.stats.dec(ClusterStat::RqPendingActive);
+        if std::mem::take(&mut attempt.starved) {
+            shared.starved.release();
+        }
+        if let Some(host) = attempt.host.and_then(|host| cluster.hosts.get_mut(host)) {
+            host.pool.stop_waiting(id);
+        }
+    }
+
+    /// The exchange lets go of its upstream connection, and of what breakers count for it. Answers the
+    /// connection.
+    pub(super) fn detach(&mut self, id: ExchangeId) -> Option<ConnId> {
+        self.stop_waiting(id);
+        let exchange = self.exchanges.get_mut(id)?;
+        exchange.deadlines.clear(ExchangeDeadline::PerTry);
+        exchange.deadlines.clear(ExchangeDeadline::PerTryIdle);
+        let attempt = &mut exchange.attempt;
+        let conn = attempt.conn.take()?;
+        let cluster = attempt.cluster.and_then(|cluster| self.clusters.get_mut(cluster))?;
+        cluster.shared.priorities[attempt.priority].requests.release();
+        cluster.stats.dec(ClusterStat::RqActive);
+        if let Some(host) = attempt.host.and_then(|host| cluster.hosts.get(host)) {
+            host.shared.end();
+        }
+        Some(conn)
+    }
+
+    /// The exchange is not a retry any more, as far as the retry breaker goes.
+    pub(super) fn release_retry(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        if std::mem::take(&mut exchange.attempt.holds_retry) {
+            if let Some(cluster) = exchange.attempt.cluster.and_then(|cluster| self.clusters.get(cluster)) {
+                cluster.shared.priorities[exchange.attempt.priority].retries.release();
+            }
+        }
+    }
+
+    /// A try has ended without a response head.
+    pub(super) fn attempt_failed(&mut self, id: ExchangeId, failure: Failure, now: Instant) {
+        let sent = self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.conn.is_some());
+        if let Some(conn) = self.detach(id) {
+            self.drop_upstream(conn, now);
+        }
+        self.release_retry(id);
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        if exchange.phase != ResponsePhase::Waiting {
+            exchange.record.flags.insert(flag_of(failure));
+            exchange.record.details = Cow::Borrowed("upstream_reset_after_response_started");
+            return self.cut_response(id, now);
+        }
+        if self.replay_on_fresh_connection(id, failure, now) {
+            return;
+        }
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let plan = match exchange.body.can_replay() {
+            true => exchange.retry.after_failure(failure, sent, &mut self.random.backoff),
+            false => Plan::GiveUp,
+        };
+        if !self.follow(id, plan, now) {
+            self.reply_to_failure(id, failure, now);
+        }
+    }
+
+    /// A pooled connection that was closed before it answered may have been closing already when the
+    /// request was sent on it. A request that may be sent twice is then sent once more on a new connection,
+    /// whatever the retry policy says (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
+    fn replay_on_fresh_connection(&mut self, id: ExchangeId, failure: Failure, now: Instant) -> bool {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return false };
+        let attempt = &mut exchange.attempt;
+        let stale = failure == Failure::Closed && attempt.reused && !attempt.answered;
+        if !stale || !exchange.request.is_idempotent() || !exchange.body.can_replay() || exchange.upgrade {
+            return false;
+        }
+        attempt.fresh = true;
+        attempt.reused = false;
+        exchange.record.attempts -= 1;
+        if let Some(cluster) = attempt.cluster.and_then(|cluster| self.clusters.get(cluster)) {
+            cluster.stats.inc(ClusterStat::RqReplay);
+        }
+        self.try_upstream(id, now);
+        true
+    }
+
+    /// Arranges the next try, if the plan is to make one and the breaker allows; true if it does.
+    pub(super) fn follow(&mut self, id: ExchangeId, plan: Plan, now: Instant) -> bool {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return false };
+        let Some(cluster) = exchange.attempt.cluster.and_then(|cluster| self.clusters.get(cluster)) else { return false };
+        let priority = exchange.attempt.priority;
+        match plan {
+            Plan::GiveUp => false,
+            Plan::Exhausted => {
+                cluster.stats.inc(ClusterStat::RqRetryLimit);
+                exchange.record.flags.insert(Flags::RETRY_LIMIT);
+                false
+            }
+            Plan::Retry(pause) => {
+                if !cluster.shared.priorities[priority].try_retry(&cluster.config.breakers[priority]) {
+                    cluster.stats.inc(ClusterStat::RqRetryOverflow);
+                    exchange.record.flags.insert(Flags::UPSTREAM_OVERFLOW);
+                    return false;
+                }
+                exchange.attempt.holds_retry = true;
+                cluster.stats.inc(ClusterStat::RqRetry);
+                cluster.stats.inc(ClusterStat::RqRetryBackoff);
+                exchange.deadlines.set(ExchangeDeadline::Backoff, now + pause, Owner::Exchange(id), &mut self.timers);
+                true
+            }
+        }
+    }
+}
+
+fn rewrite_for_host(exchange: &mut crate::exchange::Exchange, hostname: &str) {
+    let manager = std::sync::Arc::clone(&exchange.manager);
+    let Some(crate::config::Action::Forward(forward)) =
+        exchange.found.and_then(|found| found.get(&manager.config.routes)).map(|(_, route)| &route.action)
+    else {
+        return;
+    };
+    if exchange.record.attempts > 1 && exchange.request.fields.has(Name::AttemptCount) {
+        exchange.request.fields.set(Name::AttemptCount, itoa::Buffer::new().format(exchange.record.attempts).as_bytes());
+    }
+    let Some(rewrite) = &forward.host else { return };
+    let first = exchange.record.attempts <= 1;
+    if !first && !matches!(rewrite, HostRewrite::Endpoint) {
+        return;
+    }
+    let Some(new) = rewritten_host(rewrite, &exchange.request, hostname) else { return };
+    let old = exchange.request.authority().to_vec();
+    exchange.request.fields.set(Name::Host, &new);
+    if first && old != new {
+        if forward.append_forwarded_host {
+            exchange.request.fields.append(Name::XForwardedHost, &old);
+        }
+        if !manager.config.suppress_envoy_headers {
+            exchange.request.fields.set(Name::OriginalHost, &old);
+        }
+    }
+}
+
+/// The response flag of a failure.
+pub(super) fn flag_of(failure: Failure) -> Flags {
+    match failure {
+        Failure::Connect { .. } => Flags::UPSTREAM_CONNECTION_FAILURE,
+        Failure::Closed => Flags::UPSTREAM_TERMINATION,
+        Failure::Protocol => Flags::UPSTREAM_PROTOCOL_ERROR,
+        Failure::PerTryTimeout => Flags::UPSTREAM_TIMEOUT,
+        Failure::Overflow => Flags::UPSTREAM_OVERFLOW,
+    }
+}

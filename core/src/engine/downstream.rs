@@ -1,0 +1,330 @@
+//! Connections from clients: admission, input, end.
+
+use super::{Action, Engine, IoFault, Refused};
+use crate::connection::{Connection, Downstream, DownstreamDeadline, DownstreamPhase, HeadInput, PartialHead, Wire};
+use crate::http1::body::{Decoder, Piece};
+use crate::http1::{parse, Reject};
+use crate::id::{ConnId, ListenerId};
+use crate::limit;
+use crate::record::Addresses;
+use crate::stats::{HttpStat, ListenerStat, Timing};
+use crate::time::Instant;
+use crate::timer::{Deadlines, Owner};
+use bytes::{Buf, Bytes, BytesMut};
+use std::sync::Arc;
+
+impl Engine {
+    pub(super) fn accept(&mut self, on: ListenerId, addresses: Addresses, now: Instant) -> Result<ConnId, Refused> {
+        let listener = self.listeners.get_mut(on).ok_or(Refused::UnknownListener)?;
+        let max = u32::try_from(self.config.max_connections).unwrap_or(u32::MAX);
+        if !self.shared.connections.try_acquire(max) {
+            listener.stats.inc(ListenerStat::GlobalCxOverflow);
+            return Err(Refused::GlobalLimit);
+        }
+        let max = listener.config.max_connections.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX));
+        if !listener.count.try_acquire(max) {
+            self.shared.connections.release();
+            listener.stats.inc(ListenerStat::CxOverflow);
+            return Err(Refused::ListenerLimit);
+        }
+        listener.connections += 1;
+        listener.stats.inc(ListenerStat::CxTotal);
+        listener.stats.inc(ListenerStat::CxActive);
+        let manager = Arc::clone(&listener.manager);
+        for stat in [HttpStat::CxTotal, HttpStat::CxActive, HttpStat::CxHttp1Total, HttpStat::CxHttp1Active] {
+            manager.stats.inc(stat);
+        }
+        let conn = Downstream {
+            wire: Wire::default(),
+            listener: on,
+            addresses,
+            number: self.shared.number_connection(),
+            phase: DownstreamPhase::Head(PartialHead::default()),
+            body: Decoder::default(),
+            deadlines: Deadlines::default(),
+            since: now,
+            requests: 0,
+            last: false,
+            manager,
+        };
+        let id = self.connections.insert(Connection::Downstream(Box::new(conn)));
+        self.arm_downstream(id, now);
+        Ok(id)
+    }
+
+    /// Deadlines of a connection that was just accepted.
+    fn arm_downstream(&mut self, id: ConnId, now: Instant) {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
+        let (config, owner) = (&conn.manager.config, Owner::Connection(id));
+        if let Some(idle) = config.idle_timeout {
+            conn.deadlines.set(DownstreamDeadline::Idle, now + idle, owner, &mut self.timers);
+        }
+        if let Some(lifetime) = config.max_connection_duration {
+            conn.deadlines.set(DownstreamDeadline::Lifetime, now + lifetime, owner, &mut self.timers);
+        }
+    }
+
+    pub(super) fn recv_downstream(&mut self, id: ConnId, input: &mut BytesMut, now: Instant) {
+        if let Some(Connection::Downstream(conn)) = self.connections.get(id) {
+            conn.manager.stats.add(HttpStat::CxRxBytes, input.len() as u64);
+        }
+        loop {
+            let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return input.clear() };
+            match &mut conn.phase {
+                DownstreamPhase::Head(_) => {
+                    if !self.recv_head(id, input, now) {
+                        return;
+                    }
+                }
+                DownstreamPhase::Exchange(_) if conn.body.is_done() => {
+                    // The next request waits its turn where it is.
+                    if !input.is_empty() {
+                        self.out.set_readable(id, &mut conn.wire, false);
+                    }
+                    return;
+                }
+                DownstreamPhase::Exchange(_) => {
+                    if !conn.wire.readable || !self.recv_body(id, input, now) {
+                        return;
+                    }
+                }
+                DownstreamPhase::Tunnel(exchange) => {
+                    let exchange = *exchange;
+                    if !input.is_empty() {
+                        let piece = input.split().freeze();
+                        self.tunnel_to_upstream(exchange, piece, now);
+                    }
+                    return;
+                }
+                DownstreamPhase::Lingering { dropped } => {
+                    *dropped += input.len();
+                    input.clear();
+                    if *dropped > limit::DISCARD {
+                        self.out.close(id, &mut conn.wire);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Looks for a request head; false if nothing more can be done with the input.
+    fn recv_head(&mut self, id: ConnId, input: &mut BytesMut, now: Instant) -> bool {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return false };
+        let DownstreamPhase::Head(partial) = &mut conn.phase else { return false };
+        if partial.is_empty() {
+            input.advance(parse::leading_crlf(input));
+        }
+        if input.is_empty() {
+            return false;
+        }
+        match partial.feed(input, conn.manager.config.limits.bytes) {
+            Ok(HeadInput::More) => {
+                self.await_rest_of_head(id, now);
+                false
+            }
+            Ok(HeadInput::InInput(end)) => {
+                self.begin_exchange(id, Ok(&input[..end]), now);
+                input.advance(end.min(input.len()));
+                true
+            }
+            // An empty line that came in pieces (RFC 9112 section 2.2).
+            Ok(HeadInput::Assembled(head)) if &head[..] == b"\r\n" => true,
+            Ok(HeadInput::Assembled(head)) => {
+                self.begin_exchange(id, Ok(&head), now);
+                true
+            }
+            Err(reject) => {
+                self.begin_exchange(id, Err(reject), now);
+                input.clear();
+                false
+            }
+        }
+    }
+
+    fn await_rest_of_head(&mut self, id: ConnId, now: Instant) {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
+        conn.deadlines.clear(DownstreamDeadline::Idle);
+        if conn.deadlines.get(DownstreamDeadline::Head).is_some() {
+            return;
+        }
+        if let Some(timeout) = conn.manager.config.request_headers_timeout {
+            conn.deadlines.set(DownstreamDeadline::Head, now + timeout, Owner::Connection(id), &mut self.timers);
+        }
+    }
+
+    /// Takes one piece of a request body; false if nothing more can be done with the input.
+    fn recv_body(&mut self, id: ConnId, input: &mut BytesMut, now: Instant) -> bool {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return false };
+        let Some(exchange_id) = conn.exchange() else { return false };
+        let Some(exchange) = self.exchanges.get_mut(exchange_id) else { return false };
+        match conn.body.decode(input, conn.manager.config.limits, &mut exchange.trailers) {
+            Ok(Piece::More) => false,
+            Ok(Piece::Data(piece)) => {
+                let done = conn.body.is_done();
+                self.request_data(exchange_id, piece, now);
+                if done {
+                    self.request_end(exchange_id, now);
+                }
+                true
+            }
+            Ok(Piece::End) => {
+                self.request_end(exchange_id, now);
+                true
+            }
+            Err(reject) => {
+                input.clear();
+                self.reject(exchange_id, reject, now);
+                false
+            }
+        }
+    }
+
+    pub(super) fn eof_downstream(&mut self, id: ConnId, now: Instant) {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
+        conn.wire.eof = true;
+        match conn.phase {
+            DownstreamPhase::Head(_) | DownstreamPhase::Lingering { .. } => self.out.close(id, &mut conn.wire),
+            // The request is whole: the client waits for its answer with its sending side closed.
+            DownstreamPhase::Exchange(_) if conn.body.is_done() => conn.last = true,
+            DownstreamPhase::Exchange(exchange) => {
+                self.abandon(exchange, now);
+                self.drop_downstream(id, now);
+            }
+            DownstreamPhase::Tunnel(exchange) => self.tunnel_eof_from_client(exchange, now),
+        }
+    }
+
+    pub(super) fn closed_downstream(&mut self, id: ConnId, why: IoFault, now: Instant) {
+        let Some(Connection::Downstream(conn)) = self.connections.get(id) else { return };
+        let (exchange, stats) = (conn.exchange(), Arc::clone(&conn.manager.stats));
+        stats.inc(match why {
+            IoFault::Closed => HttpStat::CxDestroyLocal,
+            IoFault::Reset => HttpStat::CxDestroyRemote,
+        });
+        if let Some(exchange) = exchange {
+            stats.inc(HttpStat::CxDestroyRemoteActive);
+            self.abandon(exchange, now);
+        }
+        self.forget_downstream(id, now);
+    }
+
+    /// Closes a client's connection now, and forgets it.
+    pub(super) fn drop_downstream(&mut self, id: ConnId, now: Instant) {
+        if self.connections.contains_key(id) {
+            self.out.actions.push_back(Action::Drop(id));
+            self.forget_downstream(id, now);
+        }
+    }
+
+    pub(super) fn forget_downstream(&mut self, id: ConnId, now: Instant) {
+        let Some(Connection::Downstream(mut conn)) = self.connections.remove(id) else { return };
+        conn.wire.out.clear(&mut self.blocks);
+        self.shared.connections.release();
+        let stats = &conn.manager.stats;
+        stats.inc(HttpStat::CxDestroy);
+        stats.dec(HttpStat::CxActive);
+        stats.dec(HttpStat::CxHttp1Active);
+        stats.time(Timing::Connection, now.since(conn.since).as_millis() as u64);
+        if let Some(listener) = self.listeners.get_mut(conn.listener) {
+            listener.connections -= 1;
+            listener.count.release();
+            listener.stats.dec(ListenerStat::CxActive);
+            listener.stats.inc(ListenerStat::CxDestroy);
+            listener.stats.time(Timing::Connection, now.since(conn.since).as_millis() as u64);
+        }
+        self.settle_drain(conn.listener);
+    }
+
+    /// The exchange on this connection has ended: serve the next request, or close.
+    pub(super) fn next_request(&mut self, id: ConnId, request_done: bool, now: Instant) {
+        let draining = self.is_draining_connection(id);
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
+        if conn.last || !request_done || conn.wire.eof || draining {
+            return self.finish_downstream(id, !request_done, now);
+        }
+        conn.phase = DownstreamPhase::Head(PartialHead::default());
+        if let Some(idle) = conn.manager.config.idle_timeout {
+            conn.deadlines.set(DownstreamDeadline::Idle, now + idle, Owner::Connection(id), &mut self.timers);
+        }
+        self.out.set_readable(id, &mut conn.wire, true);
+    }
+
+    /// Sends what is left and closes. If the client may still be sending, what it sends is read and dropped
+    /// for a while first: closing at once would make the kernel reset the connection and the client could
+    /// lose our answer (RFC 9112 section 9.6).
+    pub(super) fn finish_downstream(&mut self, id: ConnId, linger: bool, now: Instant) {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
+        conn.phase = DownstreamPhase::Lingering { dropped: 0 };
+        conn.deadlines.clear_all();
+        let config = &conn.manager.config;
+        let wait = if linger && !conn.wire.eof {
+            self.out.actions.push_back(Action::ShutdownWrite(id));
+            self.out.set_readable(id, &mut conn.wire, true);
+            config.delayed_close
+        } else {
+            self.out.close(id, &mut conn.wire);
+            config.stream_idle_timeout.unwrap_or(limit::STREAM_IDLE_TIMEOUT)
+        };
+        conn.deadlines.set(DownstreamDeadline::Linger, now + wait, Owner::Connection(id), &mut self.timers);
+    }
+
+    pub(super) fn fire_downstream(&mut self, id: ConnId, why: DownstreamDeadline, now: Instant) {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
+        let stats = Arc::clone(&conn.manager.stats);
+        match (why, &conn.phase) {
+            (DownstreamDeadline::Idle, DownstreamPhase::Head(_)) => {
+                stats.inc(HttpStat::CxIdleTimeout);
+                self.out.actions.push_back(Action::CloseIfIdle(id));
+            }
+            (DownstreamDeadline::Head, DownstreamPhase::Head(_)) => {
+                stats.inc(HttpStat::RqHeaderTimeout);
+                self.begin_exchange(id, Err(Reject::HeadTimeout), now);
+            }
+            (DownstreamDeadline::Lifetime, phase) => {
+                stats.inc(HttpStat::CxMaxDuration);
+                conn.last = true;
+                if matches!(phase, DownstreamPhase::Head(partial) if partial.is_empty()) {
+                    self.out.actions.push_back(Action::CloseIfIdle(id));
+                }
+            }
+            (DownstreamDeadline::Linger, _) => {
+                if conn.wire.closing || conn.wire.out.is_empty() {
+                    stats.inc(HttpStat::CxDelayedCloseTimeout);
+                    self.closed_downstream(id, IoFault::Closed, now);
+                    self.out.actions.push_back(Action::Drop(id));
+                } else {
+                    let wait = conn.manager.config.delayed_close;
+                    conn.deadlines.set(DownstreamDeadline::Linger, now + wait, Owner::Connection(id), &mut self.timers);
+                }
+            }
+            (DownstreamDeadline::Idle | DownstreamDeadline::Head, _) => {}
+        }
+    }
+
+    /// Bytes of an upgraded protocol, or of a body, that cannot be sent on must not be read.
+    pub(super) fn pause_downstream(&mut self, id: ConnId) {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
+        if conn.wire.readable {
+            conn.manager.stats.inc(HttpStat::FlowPausedReading);
+            self.out.set_readable(id, &mut conn.wire, false);
+        }
+    }
+
+    /// Reads from a client again.
+    pub(super) fn resume_downstream(&mut self, id: ConnId) {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
+        if !conn.wire.readable {
+            conn.manager.stats.inc(HttpStat::FlowResumedReading);
+            self.out.set_readable(id, &mut conn.wire, true);
+        }
+    }
+
+    /// Sends bytes to the client of an upgraded connection.
+    pub(super) fn send_downstream(&mut self, id: ConnId, piece: Bytes) -> usize {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return 0 };
+        conn.wire.out.push(piece, &mut self.blocks);
+        self.out.transmit(id, &mut conn.wire);
+        conn.wire.out.len()
+    }
+}

@@ -1,0 +1,281 @@
+//! The engine: one per worker. It holds the maps and hands each input to the machine that it is for.
+//!
+//! Methods are of four kinds. `handle_*` bring news in. `poll_*` take work out: after any `handle_*`, ask
+//! [`Engine::poll_action`] and [`Engine::poll_event`] until `None`, and sleep until [`Engine::poll_timeout`].
+//! Outputs are levels: asking late, twice or in another order changes no decision. The rest are commands
+//! and questions.
+
+mod access_log;
+mod attempt;
+mod config;
+mod downstream;
+mod drain;
+mod outputs;
+mod reply;
+mod request;
+mod response;
+mod timeouts;
+mod transmit;
+mod upstream;
+
+pub use outputs::{Action, ConnectError, Event, IoFault, Refused, Transmit};
+
+use crate::buffer::{Blocks, Outbox};
+use crate::cluster::{ClusterState, DnsError, Resolved};
+use crate::config::Config;
+use crate::connection::{Connection, DownstreamPhase};
+use crate::drain::{DrainPhase, DrainScope};
+use crate::exchange::{Exchange, ManagerState};
+use crate::id::{ClusterId, ConnId, ExchangeId, ListenerId, QueryId};
+use crate::map::Map;
+use crate::record::Addresses;
+use crate::rng::{Rng, Seed};
+use crate::shared::{Count, Shared};
+use crate::stats::{Block, Registry};
+use crate::time::{Instant, Wall, WallClock};
+use crate::timer::{Deadline, Deadlines, TimerQueue};
+use bytes::BytesMut;
+use outputs::Outputs;
+use slotmap::SlotMap;
+use std::sync::Arc;
+
+/// One worker's share of the proxy.
+#[derive(Debug)]
+pub struct Engine {
+    connections: SlotMap<ConnId, Connection>,
+    exchanges: SlotMap<ExchangeId, Box<Exchange>>,
+    /// Ended exchanges whose memory the next ones use.
+    spare: Vec<Box<Exchange>>,
+    listeners: SlotMap<ListenerId, ListenerState>,
+    clusters: SlotMap<ClusterId, ClusterState>,
+    cluster_names: Map<Arc<str>, ClusterId>,
+    queries: SlotMap<QueryId, ClusterId>,
+    config: Arc<Config>,
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+    out: Outputs,
+    timers: TimerQueue,
+    blocks: Blocks,
+    clock: Clock,
+    random: Randomness,
+    drain: DrainState,
+    seed: Seed,
+}
+
+/// One listener in one engine.
+#[derive(Debug)]
+struct ListenerState {
+    config: Arc<crate::config::Listener>,
+    manager: Arc<ManagerState>,
+    stats: Arc<Block>,
+    count: Arc<Count>,
+    drain: DrainPhase,
+    /// Open connections of this engine.
+    connections: usize,
+}
+
+/// The process's drain, as this engine knows it.
+#[derive(Debug, Default)]
+struct DrainState {
+    phase: DrainPhase,
+    /// Answers carry `Connection: close`, but nothing ends.
+    discouraged: bool,
+    deadlines: Deadlines<1>,
+    /// Exchanges that the deadline cut.
+    cut: u32,
+}
+
+/// Wall time and the `Date` that was made of it last.
+#[derive(Debug)]
+struct Clock {
+    wall: WallClock,
+    second: u64,
+    date: [u8; 29],
+}
+
+impl Clock {
+    fn date(&mut self, now: Instant) -> &[u8; 29] {
+        let wall = self.wall.at(now);
+        if wall.as_secs() != self.second {
+            self.second = wall.as_secs();
+            self.date = crate::http::http_date(wall);
+        }
+        &self.date
+    }
+}
+
+/// One stream of randomness for each use, so that one more draw in one moves none of the others.
+#[derive(Debug)]
+struct Randomness {
+    route: Rng,
+    weight: Rng,
+    backoff: Rng,
+    request_id: Rng,
+    filter: Rng,
+}
+
+impl Engine {
+    /// An engine that runs `config` from `now` on, when the wall clock shows `wall`.
+    pub fn new(config: Arc<Config>, shared: Arc<Shared>, seed: Seed, now: Instant, wall: Wall) -> Engine {
+        let stream = |name: &str| Rng::new(seed.fork(name));
+        let mut engine = Engine {
+            connections: SlotMap::with_key(),
+            exchanges: SlotMap::with_key(),
+            spare: Vec::new(),
+            listeners: SlotMap::with_key(),
+            clusters: SlotMap::with_key(),
+            cluster_names: Map::default(),
+            queries: SlotMap::with_key(),
+            config: Arc::clone(&config),
+            shared,
+            registry: Arc::default(),
+            out: Outputs::default(),
+            timers: TimerQueue::default(),
+            blocks: Blocks::default(),
+            clock: Clock { wall: WallClock::new(wall, now), second: u64::MAX, date: [0; 29] },
+            random: Randomness {
+                route: stream("route"),
+                weight: stream("weight"),
+                backoff: stream("backoff"),
+                request_id: stream("request-id"),
+                filter: stream("filter"),
+            },
+            drain: DrainState::default(),
+            seed,
+        };
+        engine.handle_config(config, now);
+        engine
+    }
+
+    /// The wall clock shows `wall` now. Tell it now and then: clocks are set and drift.
+    pub fn handle_wall(&mut self, wall: Wall, now: Instant) {
+        self.clock.wall = WallClock::new(wall, now);
+    }
+
+    /// A client has connected. An `Err` means: close it.
+    pub fn handle_accept(&mut self, on: ListenerId, addresses: Addresses, now: Instant) -> Result<ConnId, Refused> {
+        self.accept(on, addresses, now)
+    }
+
+    /// A connection that [`Action::Connect`] asked for is there, or could not be made.
+    pub fn handle_connected(&mut self, conn: ConnId, result: Result<Addresses, ConnectError>, now: Instant) {
+        self.connected(conn, result, now);
+    }
+
+    /// Bytes have arrived. What is left in `input` is back-pressure: keep it, stop reading, and offer it
+    /// again when [`Action::SetReadable`] says so.
+    pub fn handle_recv(&mut self, conn: ConnId, input: &mut BytesMut, now: Instant) {
+        match self.connections.get(conn) {
+            Some(Connection::Downstream(_)) => self.recv_downstream(conn, input, now),
+            Some(Connection::Upstream(_)) => self.recv_upstream(conn, input, now),
+            None => input.clear(),
+        }
+    }
+
+    /// The peer has sent its last byte. Bytes can still be sent to it.
+    pub fn handle_eof(&mut self, conn: ConnId, now: Instant) {
+        match self.connections.get(conn) {
+            Some(Connection::Downstream(_)) => self.eof_downstream(conn, now),
+            Some(Connection::Upstream(_)) => self.eof_upstream(conn, now),
+            None => {}
+        }
+    }
+
+    /// The connection is gone: it failed, or was closed as [`Action::Close`] asked. Its id means nothing
+    /// from now on.
+    pub fn handle_closed(&mut self, conn: ConnId, why: IoFault, now: Instant) {
+        match self.connections.get(conn) {
+            Some(Connection::Downstream(_)) => self.closed_downstream(conn, why, now),
+            Some(Connection::Upstream(_)) => self.closed_upstream(conn, why, now),
+            None => {}
+        }
+    }
+
+    /// A DNS query that [`Action::Resolve`] asked for has ended.
+    pub fn handle_resolved(&mut self, query: QueryId, result: Result<Resolved, DnsError>, now: Instant) {
+        self.resolved(query, result, now);
+    }
+
+    /// There is a new config. Exchanges under way keep the one they began with.
+    pub fn handle_config(&mut self, config: Arc<Config>, now: Instant) {
+        self.apply_config(config, now);
+    }
+
+    /// Something is to be drained.
+    pub fn handle_drain(&mut self, scope: DrainScope, now: Instant) {
+        self.start_drain(scope, now);
+    }
+
+    /// Another engine asked through [`Action::Nudge`]: look whether a shared limit has room, or can be given
+    /// some.
+    pub fn handle_nudge(&mut self, now: Instant) {
+        self.nudged(now);
+    }
+
+    /// Time has passed. Early and spurious calls change nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(due) = self.timers.pop_due(now) {
+            self.fire(due.owner, now);
+        }
+    }
+
+    /// The next thing to do.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.out.actions.pop_front()
+    }
+
+    /// Moves bytes to send on `conn` into `out`.
+    #[must_use]
+    pub fn poll_transmit(&mut self, conn: ConnId, out: &mut Outbox, now: Instant) -> Transmit {
+        self.transmit(conn, out, now)
+    }
+
+    /// The next thing to tell observers.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.out.events.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`], and for whom. It may be earlier than anything is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        self.timers.peek()
+    }
+
+    /// The id of the listener called `name`.
+    pub fn listener(&self, name: &str) -> Option<ListenerId> {
+        self.listeners.iter().find(|(_, listener)| &*listener.config.name == name).map(|(id, _)| id)
+    }
+
+    /// The stats that this engine counts.
+    pub fn stats(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry)
+    }
+
+    /// Clusters by name, in the order of the config.
+    pub fn clusters(&self) -> impl Iterator<Item = &ClusterState> {
+        self.cluster_names.values().filter_map(|id| self.clusters.get(*id))
+    }
+
+    /// Downstream connections that are open.
+    pub fn downstream_connections(&self) -> usize {
+        self.listeners.values().map(|listener| listener.connections).sum()
+    }
+
+    /// Downstream connections that are open and not in the middle of anything.
+    pub fn idle_connections(&self) -> usize {
+        let idle = |conn: &&Connection| matches!(conn, Connection::Downstream(d) if matches!(d.phase, DownstreamPhase::Head(_)));
+        self.connections.values().filter(idle).count()
+    }
+
+    /// Exchanges under way.
+    pub fn exchanges(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Whether a drain of the process has ended.
+    pub fn is_drained(&self) -> bool {
+        self.drain.phase == DrainPhase::Drained
+    }
+}

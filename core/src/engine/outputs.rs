@@ -1,0 +1,135 @@
+//! What comes out of an engine.
+
+use crate::cluster::Question;
+use crate::connection::Wire;
+use crate::id::{ConnId, QueryId};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// Something for the driver to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connect, then call `handle_connected`.
+    Connect {
+        /// The new connection.
+        conn: ConnId,
+        /// Where to.
+        address: SocketAddr,
+    },
+    /// There is something to send: ask `poll_transmit` until it has nothing.
+    Transmit(ConnId),
+    /// Read (and offer what was left again), or stop reading.
+    SetReadable(ConnId, bool),
+    /// Send what is left, then shut down the sending side.
+    ShutdownWrite(ConnId),
+    /// Send what is left, close, and call `handle_closed`.
+    Close(ConnId),
+    /// Close now, whatever is left, and call nothing: the id is gone already.
+    Drop(ConnId),
+    /// As `Drop`, but so that the peer sees an error (a TCP reset): what it got is not the whole.
+    Reset(ConnId),
+    /// Read once. If something is there, hand it in as usual; if not, do as for `Close`. So a request that
+    /// was on its way when the connection was to be closed is still served.
+    CloseIfIdle(ConnId),
+    /// Resolve a name, then call `handle_resolved`.
+    Resolve {
+        /// The query.
+        query: QueryId,
+        /// What to ask.
+        question: Question,
+    },
+    /// Call `handle_nudge` on the process's other engines, and on this one.
+    Nudge,
+}
+
+/// Something to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A line for an access log.
+    AccessLog {
+        /// Place of the log in `Config::sinks`.
+        sink: usize,
+        /// The line, with its end.
+        line: Vec<u8>,
+    },
+    /// The drain of the process has ended.
+    Drained {
+        /// Exchanges and tunnels that were cut at the deadline.
+        cut: u32,
+    },
+    /// The drain of a listener that left the config has ended.
+    ListenerDrained {
+        /// Its name.
+        name: std::sync::Arc<str>,
+    },
+}
+
+/// Whether `poll_transmit` had something.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Transmit {
+    /// There are bytes in the outbox; there may be more.
+    Ready,
+    /// There is nothing to send.
+    Empty,
+}
+
+/// Why a client was not let in.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no such listener.
+    #[error("there is no such listener")]
+    UnknownListener,
+    /// The listener has as many connections as it may.
+    #[error("the listener's connection limit is reached")]
+    ListenerLimit,
+    /// The process has as many downstream connections as it may.
+    #[error("the process's downstream connection limit is reached")]
+    GlobalLimit,
+}
+
+/// Why a connection could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConnectError(
+    /// What the operating system says.
+    pub Box<str>,
+);
+
+/// How a connection ended.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum IoFault {
+    /// We closed it, as an action asked.
+    Closed,
+    /// The peer reset it, or sending or receiving failed.
+    Reset,
+}
+
+/// Actions and events that wait to be asked for.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    pub(super) actions: VecDeque<Action>,
+    pub(super) events: VecDeque<Event>,
+}
+
+impl Outputs {
+    pub(super) fn transmit(&mut self, conn: ConnId, wire: &mut Wire) {
+        if !wire.transmit_queued && !wire.out.is_empty() {
+            wire.transmit_queued = true;
+            self.actions.push_back(Action::Transmit(conn));
+        }
+    }
+
+    pub(super) fn set_readable(&mut self, conn: ConnId, wire: &mut Wire, readable: bool) {
+        if wire.readable != readable {
+            wire.readable = readable;
+            self.actions.push_back(Action::SetReadable(conn, readable));
+        }
+    }
+
+    pub(super) fn close(&mut self, conn: ConnId, wire: &mut Wire) {
+        if !wire.closing {
+            wire.closing = true;
+            self.actions.push_back(Action::Close(conn));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Answers of our own: Envoy's status, body text, headers and flags.
+
+use super::Engine;
+use crate::connection::Connection;
+use crate::exchange::{Failure, Refusal};
+use crate::http::Name;
+use crate::http1::framing::Framing;
+use crate::http1::Reject;
+use crate::id::{ConnId, ExchangeId};
+use crate::record::Flags;
+use crate::stats::HttpStat;
+use crate::time::Instant;
+use bytes::Bytes;
+use std::borrow::Cow;
+
+impl Engine {
+    /// Answers an exchange and ends it. A gRPC request is answered as gRPC.
+    pub(super) fn reply(&mut self, id: ExchangeId, status: u16, body: &Bytes, details: &'static str, now: Instant) {
+        self.reply_with(id, status, body, Cow::Borrowed(details), &[], now);
+    }
+
+    /// Sends the client elsewhere.
+    pub(super) fn redirect(&mut self, id: ExchangeId, status: u16, location: &[u8], details: &'static str, now: Instant) {
+        self.reply_with(id, status, &Bytes::new(), Cow::Borrowed(details), &[(b"location", location)], now);
+    }
+
+    fn reply_with(&mut self, id: ExchangeId, status: u16, body: &Bytes, details: Cow<'static, str>, extra: &[(&[u8], &[u8])], now: Instant) {
+        if let Some(conn) = self.detach(id) {
+            self.drop_upstream(conn, now);
+        }
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.record.details = details;
+        exchange.response.clear();
+        exchange.response.status = status;
+        let fields = &mut exchange.response.fields;
+        for (name, value) in extra {
+            fields.push(name, value);
+        }
+        let grpc = status != 200 && extra.is_empty() && exchange.request.fields.get(Name::ContentType).is_some_and(is_grpc);
+        let body = if grpc {
+            exchange.response.status = 200;
+            fields.push(b"content-type", b"application/grpc");
+            fields.push(b"grpc-status", grpc_status(status));
+            if !body.is_empty() {
+                fields.push(b"grpc-message", &percent_encode(body));
+            }
+            Bytes::new()
+        } else {
+            body.clone()
+        };
+        fields.push(b"content-length", itoa::Buffer::new().format(body.len()).as_bytes());
+        if !body.is_empty() {
+            fields.push(b"content-type", b"text/plain");
+        }
+        self.respond(id, Framing::Length(body.len() as u64), now);
+        self.send_response_piece(id, body);
+        self.finish_body(id, now);
+    }
+
+    /// A head, a body or a trailer section that breaks HTTP/1: the client is told, and its connection ends.
+    pub(super) fn reject(&mut self, id: ExchangeId, reject: Reject, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.request_done = false;
+        if reject != Reject::HeadTimeout {
+            exchange.record.flags.insert(Flags::DOWNSTREAM_PROTOCOL_ERROR);
+            exchange.manager.stats.inc(HttpStat::CxProtocolError);
+        }
+        let downstream = exchange.downstream;
+        if exchange.phase != crate::exchange::ResponsePhase::Waiting {
+            exchange.record.details = Cow::Borrowed(reject.details());
+            return self.cut_response(id, now);
+        }
+        self.end_input(downstream);
+        let text = match reject {
+            Reject::HeadTimeout => "request header timeout",
+            Reject::MissingHost => "",
+            other => crate::http::reason_phrase(other.status()),
+        };
+        let body = Bytes::from_static(text.as_bytes());
+        self.reply(id, reject.status(), &body, reject.details(), now);
+    }
+
+    /// The connection manager's rules refuse the request.
+    pub(super) fn refuse(&mut self, id: ExchangeId, refusal: Refusal, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        if refusal.protocol_error {
+            exchange.record.flags.insert(Flags::DOWNSTREAM_PROTOCOL_ERROR);
+        }
+        let downstream = exchange.downstream;
+        if let Some(location) = &refusal.location {
+            exchange.manager.stats.inc(HttpStat::RqRedirected);
+            return self.redirect(id, refusal.status, location, refusal.details, now);
+        }
+        if refusal.status != 404 {
+            if let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) {
+                conn.last = true;
+            }
+        }
+        self.reply(id, refusal.status, &Bytes::from_static(refusal.body.as_bytes()), refusal.details, now);
+    }
+
+    /// No byte more is read as HTTP on this connection.
+    fn end_input(&mut self, id: ConnId) {
+        if let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) {
+            conn.last = true;
+            conn.body = crate::http1::body::Decoder::default();
+        }
+    }
+
+    /// All tries have failed.
+    pub(super) fn reply_to_failure(&mut self, id: ExchangeId, failure: Failure, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.record.flags.insert(super::attempt::flag_of(failure));
+        if failure == Failure::PerTryTimeout {
+            return self.reply(id, 504, &Bytes::from_static(b"upstream request timeout"), "upstream_per_try_timeout", now);
+        }
+        let reason = match failure {
+            Failure::Connect { timeout: true } => "connection timeout",
+            Failure::Connect { timeout: false } => "remote connection failure",
+            Failure::Closed => "connection termination",
+            Failure::Protocol => "protocol error",
+            Failure::PerTryTimeout | Failure::Overflow => "overflow",
+        };
+        let retried = if exchange.retry.done() > 0 { "retried and the latest reset reason" } else { "reset reason" };
+        let body = format!("upstream connect error or disconnect/reset before headers. {retried}: {reason}");
+        let cause = match (&exchange.record.transport_failure, failure) {
+            (Some(cause), Failure::Connect { .. }) => format!("|{}", cause.replace(' ', "_")),
+            _ => String::new(),
+        };
+        let details = format!("upstream_reset_before_response_started{{{}{cause}}}", reason.replace(' ', "_"));
+        let status = if failure == Failure::Protocol { 502 } else { 503 };
+        let overloaded: &[(&[u8], &[u8])] = match failure == Failure::Overflow && !exchange.manager.config.suppress_envoy_headers {
+            true => &[(b"x-envoy-overloaded", b"true")],
+            false => &[],
+        };
+        self.reply_with(id, status, &Bytes::from(body), Cow::Owned(details), overloaded, now);
+    }
+}
+
+fn is_grpc(content_type: &[u8]) -> bool {
+    content_type.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
+}
+
+/// The gRPC status that stands for an HTTP status (gRPC over HTTP2, "HTTP to gRPC status code mapping").
+fn grpc_status(status: u16) -> &'static [u8] {
+    match status {
+        400 => b"13",
+        401 => b"16",
+        403 => b"7",
+        404 => b"12",
+        429 | 502 | 503 | 504 => b"14",
+        _ => b"2",
+    }
+}
+
+/// Percent-encodes what gRPC does not allow in `grpc-message`.
+fn percent_encode(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text {
+        match byte {
+            b' '..=b'~' if *byte != b'%' => out.push(*byte),
+            other => out.extend_from_slice(format!("%{other:02X}").as_bytes()),
+        }
+    }
+    out
+}

@@ -1,0 +1,300 @@
+//! From a request head to a decision where it goes, and its body behind it.
+
+use super::Engine;
+use crate::config::{Action as RouteAction, ClusterChoice, Forward, Upgrade};
+use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase};
+use crate::exchange::{inbound, names, outbound, Exchange, ExchangeDeadline, ResponsePhase};
+use crate::filter::{FilterContext, Verdict};
+use crate::http::validate::list;
+use crate::http::{Name, Version};
+use crate::http1::body::Decoder;
+use crate::http1::{framing, parse, Reject};
+use crate::id::{ClusterId, ConnId, ExchangeId};
+use crate::limit;
+use crate::record::{Flags, Record};
+use crate::router;
+use crate::stats::HttpStat;
+use crate::time::{Duration, Instant};
+use crate::timer::Owner;
+use bytes::Bytes;
+use std::sync::Arc;
+
+impl Engine {
+    /// A request head is complete, or will never be.
+    pub(super) fn begin_exchange(&mut self, conn_id: ConnId, raw: Result<&[u8], Reject>, now: Instant) {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(conn_id) else { return };
+        if let Some(listener) = self.listeners.get(conn.listener) {
+            if !Arc::ptr_eq(&conn.manager, &listener.manager) {
+                conn.manager = Arc::clone(&listener.manager);
+            }
+        }
+        let manager = Arc::clone(&conn.manager);
+        let record = Record::new(conn.number, conn.addresses, now, self.clock.wall.at(now));
+        let mut exchange = match self.spare.pop() {
+            Some(mut spare) => {
+                spare.reset(conn_id, manager, record);
+                spare
+            }
+            None => Box::new(Exchange::new(conn_id, manager, record)),
+        };
+        let config = &exchange.manager.config;
+        let parsed = raw.and_then(|raw| {
+            exchange.record.request_head_bytes = raw.len() as u64;
+            parse::request(raw, config.limits, &mut exchange.request)?;
+            framing::request(&mut exchange.request, config.allow_chunked_length)
+        });
+        exchange.record.protocol = exchange.request.version;
+        for stat in [HttpStat::RqTotal, HttpStat::RqActive, HttpStat::RqHttp1Total] {
+            exchange.manager.stats.inc(stat);
+        }
+        conn.requests += 1;
+        conn.deadlines.clear(DownstreamDeadline::Idle);
+        conn.deadlines.clear(DownstreamDeadline::Head);
+        conn.body = Decoder::default();
+        match parsed {
+            Err(reject) => {
+                let id = self.exchanges.insert(exchange);
+                conn.phase = DownstreamPhase::Exchange(id);
+                self.reject(id, reject, now);
+            }
+            Ok(framing) => {
+                exchange.framing = framing;
+                conn.body = Decoder::new(framing);
+                exchange.request_done = conn.body.is_done();
+                exchange.record.request_end = exchange.request_done.then_some(now);
+                let max = exchange.manager.config.max_requests_per_connection;
+                if max.is_some_and(|max| conn.requests >= max) && !conn.last {
+                    exchange.manager.stats.inc(HttpStat::CxMaxRequests);
+                    conn.last = true;
+                }
+                conn.last |= wants_close(&exchange);
+                let id = self.exchanges.insert(exchange);
+                conn.phase = DownstreamPhase::Exchange(id);
+                self.serve(id, now);
+            }
+        }
+    }
+
+    fn serve(&mut self, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        arm(exchange, id, &mut self.timers, now);
+        if let Err(refusal) = inbound::sanitize(exchange, &mut self.random.request_id) {
+            return self.refuse(id, refusal, now);
+        }
+        if !exchange.manager.config.filters.is_empty() && self.run_filters(id, now) {
+            return;
+        }
+        self.route(id, now);
+    }
+
+    /// Runs the request through the filter chain; true if a filter answered.
+    fn run_filters(&mut self, id: ExchangeId, now: Instant) -> bool {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return true };
+        let manager = Arc::clone(&exchange.manager);
+        exchange.filters.extend(manager.config.filters.iter().map(|factory| factory.make()));
+        let mut context = FilterContext { record: &exchange.record, rng: &mut self.random.filter, names: names(&manager, None) };
+        let verdict = exchange.filters.iter_mut().map(|filter| filter.request_head(&mut exchange.request, &mut context));
+        let answer = verdict.into_iter().find(|verdict| *verdict != Verdict::Continue);
+        let Some(Verdict::Respond { status, body, details }) = answer else { return false };
+        self.reply(id, status, &body, details, now);
+        true
+    }
+
+    /// Finds the route and does what it says.
+    fn route(&mut self, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let manager = Arc::clone(&exchange.manager);
+        manager.stats.inc(HttpStat::RouterRqTotal);
+        exchange.found = router::find(&manager.config.routes, &exchange.request, &mut self.random.route);
+        let Some((_, route)) = exchange.found.and_then(|found| found.get(&manager.config.routes)) else {
+            manager.stats.inc(HttpStat::NoRoute);
+            exchange.record.flags.insert(Flags::NO_ROUTE);
+            return self.reply(id, 404, &Bytes::new(), "route_not_found", now);
+        };
+        match &route.action {
+            RouteAction::Reply(reply) => {
+                manager.stats.inc(HttpStat::RqDirectResponse);
+                self.reply(id, reply.status, &reply.body, "direct_response", now);
+            }
+            RouteAction::Redirect(redirect) => {
+                manager.stats.inc(HttpStat::RqRedirect);
+                let location = router::redirect_location(&route.on, redirect, &exchange.request, &exchange.record);
+                self.redirect(id, redirect.status, &location, "direct_response", now);
+            }
+            RouteAction::Forward(forward) => self.start_forwarding(id, forward, now),
+        }
+    }
+
+    fn start_forwarding(&mut self, id: ExchangeId, forward: &Forward, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        if exchange.upgrade && !may_upgrade(exchange, forward) {
+            exchange.manager.stats.inc(HttpStat::RqWsOnNonWsRoute);
+            return self.reply(id, 403, &Bytes::new(), "upgrade_failed", now);
+        }
+        let cluster = choose_cluster(&forward.cluster, exchange, &mut self.random.weight, |name| self.cluster_names.get(name).copied());
+        let Some(cluster) = cluster else {
+            exchange.manager.stats.inc(HttpStat::NoCluster);
+            exchange.record.flags.insert(Flags::NO_CLUSTER);
+            return self.reply(id, forward.cluster_not_found, &Bytes::new(), "cluster_not_found", now);
+        };
+        self.prepare_forwarding(id, cluster, forward, now);
+        self.try_upstream(id, now);
+    }
+
+    /// Everything about a forwarded request that is decided once, before the first try.
+    fn prepare_forwarding(&mut self, id: ExchangeId, cluster: ClusterId, forward: &Forward, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.attempt.cluster = Some(cluster);
+        exchange.attempt.priority = usize::from(forward.high_priority);
+        exchange.record.cluster = self.clusters.get(cluster).map(|cluster| Arc::clone(&cluster.name));
+        let timeouts = &mut exchange.timeouts;
+        let timeout = header_ms(&exchange.request, Name::UpstreamTimeout).or(forward.timeout).filter(|timeout| !timeout.is_zero());
+        timeouts.route = timeout;
+        let policy = forward.retry.as_deref();
+        let per_try = header_ms(&exchange.request, Name::PerTryTimeout).or(policy.and_then(|policy| policy.per_try_timeout));
+        timeouts.per_try = per_try.filter(|per_try| timeout.is_none_or(|timeout| *per_try < timeout));
+        timeouts.per_try_idle = policy.and_then(|policy| policy.per_try_idle_timeout);
+        exchange.retry.begin(forward.retry.as_ref(), &mut exchange.request);
+        exchange.request.fields.remove(Name::UpstreamTimeout);
+        exchange.request.fields.remove(Name::PerTryTimeout);
+        let buffer = exchange.manager.buffer_limit;
+        if exchange.retry.is_on() || exchange.request.is_idempotent() {
+            exchange.body.keep(forward.replay_limit.unwrap_or(limit::REPLAY_BODY).min(buffer));
+        }
+        outbound::prepare_request(exchange, exchange.timeouts.per_try.or(timeout));
+        arm_for_route(exchange, id, forward, &mut self.timers, now);
+        if exchange.request_done {
+            self.arm_route_timeout(id, now);
+        }
+    }
+
+    /// A piece of the request body.
+    pub(super) fn request_data(&mut self, id: ExchangeId, piece: Bytes, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.record.bytes_received += piece.len() as u64;
+        touch(exchange, id, &mut self.timers, now);
+        if exchange.phase == ResponsePhase::Done {
+            return;
+        }
+        match exchange.attempt.conn {
+            Some(_) => self.send_request_piece(id, piece),
+            None => {
+                exchange.body.hold(piece);
+                let (full, downstream) = (exchange.body.is_full(exchange.manager.buffer_limit), exchange.downstream);
+                if full {
+                    self.pause_downstream(downstream);
+                }
+            }
+        }
+    }
+
+    /// The request has arrived whole.
+    pub(super) fn request_end(&mut self, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.request_done = true;
+        exchange.record.request_end = Some(now);
+        exchange.deadlines.clear(ExchangeDeadline::Request);
+        if exchange.attempt.cluster.is_some() {
+            self.arm_route_timeout(id, now);
+        }
+        self.send_request_end(id);
+    }
+
+    /// `RouteAction.timeout` runs from the end of the request.
+    fn arm_route_timeout(&mut self, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        // An upgraded connection has no end that a timeout could wait for.
+        if let (Some(timeout), false) = (exchange.timeouts.route, exchange.upgrade) {
+            exchange.deadlines.set(ExchangeDeadline::Route, now + timeout, Owner::Exchange(id), &mut self.timers);
+        }
+    }
+}
+
+/// Something moved: the idle clock starts again.
+pub(super) fn touch(exchange: &mut Exchange, id: ExchangeId, timers: &mut crate::timer::TimerQueue, now: Instant) {
+    if let Some(idle) = exchange.timeouts.idle {
+        exchange.deadlines.set(ExchangeDeadline::Idle, now + idle, Owner::Exchange(id), timers);
+    }
+}
+
+/// Deadlines that every exchange has.
+fn arm(exchange: &mut Exchange, id: ExchangeId, timers: &mut crate::timer::TimerQueue, now: Instant) {
+    let manager = Arc::clone(&exchange.manager);
+    let owner = Owner::Exchange(id);
+    exchange.timeouts.idle = manager.config.stream_idle_timeout;
+    touch(exchange, id, timers, now);
+    if let Some(lifetime) = manager.config.max_stream_duration {
+        exchange.deadlines.set(ExchangeDeadline::Lifetime, now + lifetime, owner, timers);
+    }
+    if let (Some(timeout), false) = (manager.config.request_timeout, exchange.request_done) {
+        exchange.deadlines.set(ExchangeDeadline::Request, now + timeout, owner, timers);
+    }
+}
+
+/// Deadlines that the route overrides.
+fn arm_for_route(exchange: &mut Exchange, id: ExchangeId, forward: &Forward, timers: &mut crate::timer::TimerQueue, now: Instant) {
+    if let Some(idle) = forward.idle_timeout {
+        exchange.timeouts.idle = idle;
+        exchange.deadlines.clear(ExchangeDeadline::Idle);
+        touch(exchange, id, timers, now);
+    }
+    match forward.max_stream_duration {
+        None => {}
+        Some(None) => exchange.deadlines.clear(ExchangeDeadline::Lifetime),
+        Some(Some(lifetime)) => {
+            exchange.deadlines.set(ExchangeDeadline::Lifetime, exchange.record.start + lifetime, Owner::Exchange(id), timers);
+        }
+    }
+}
+
+fn header_ms(head: &crate::http::RequestHead, name: Name) -> Option<Duration> {
+    let text = std::str::from_utf8(head.fields.get(name)?).ok()?;
+    text.parse().ok().map(Duration::from_millis)
+}
+
+/// Whether the client wants the connection closed (RFC 9112 section 9.3).
+fn wants_close(exchange: &Exchange) -> bool {
+    let head = &exchange.request;
+    let has = |option: &[u8]| {
+        let options = head.fields.all(Name::Connection).chain(head.fields.all(Name::ProxyConnection));
+        options.flat_map(list).any(|o| o.eq_ignore_ascii_case(option))
+    };
+    match head.version {
+        Version::Http11 => has(b"close"),
+        Version::Http10 => !has(b"keep-alive"),
+    }
+}
+
+fn may_upgrade(exchange: &Exchange, forward: &Forward) -> bool {
+    let Some(wanted) = exchange.request.fields.get(Name::Upgrade) else { return false };
+    let find = |list: &[Upgrade]| list.iter().find(|u| wanted.eq_ignore_ascii_case(u.protocol.as_bytes())).map(|u| u.enabled);
+    find(&forward.upgrades).or_else(|| find(&exchange.manager.config.upgrades)).unwrap_or(false)
+}
+
+fn choose_cluster(
+    choice: &ClusterChoice,
+    exchange: &mut Exchange,
+    rng: &mut crate::rng::Rng,
+    find: impl Fn(&str) -> Option<ClusterId>,
+) -> Option<ClusterId> {
+    match choice {
+        ClusterChoice::Named(name) => find(name),
+        ClusterChoice::Header(name) => {
+            let value = exchange.request.fields.get_named(name.as_bytes())?;
+            std::str::from_utf8(value).ok().and_then(find)
+        }
+        ClusterChoice::Weighted { clusters, total } => {
+            let mut point = rng.below(u64::from(*total));
+            for (index, (name, weight, _)) in clusters.iter().enumerate() {
+                match point.checked_sub(u64::from(*weight)) {
+                    Some(rest) => point = rest,
+                    None => {
+                        exchange.weighted = Some(index);
+                        return find(name);
+                    }
+                }
+            }
+            None
+        }
+    }
+}

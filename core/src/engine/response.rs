@@ -1,0 +1,309 @@
+//! From a response head to its last byte, and the end of the exchange.
+
+use super::{Action, Engine};
+use crate::connection::{Connection, DownstreamPhase, UpstreamPhase};
+use crate::exchange::{outbound, Exchange, ExchangeDeadline, Plan, ResponsePhase};
+use crate::filter::FilterContext;
+use crate::http::validate::list;
+use crate::http::{Name, Version};
+use crate::http1::body::Decoder;
+use crate::http1::encode::{self, BodyCoding};
+use crate::http1::framing::Framing;
+use crate::http1::{framing, parse};
+use crate::id::{ConnId, ExchangeId};
+use crate::record::Flags;
+use crate::stats::{ClusterStat, HttpStat, Timing};
+use crate::time::Instant;
+use crate::timer::Owner;
+use bytes::Bytes;
+use std::borrow::Cow;
+
+impl Engine {
+    /// A whole response head has come from an upstream.
+    pub(super) fn response_head(&mut self, conn_id: ConnId, id: ExchangeId, raw: &[u8], now: Instant) {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let limits = self.clusters.get(conn.cluster).map(|cluster| cluster.config.limits).unwrap_or_default();
+        exchange.attempt.answered = true;
+        if parse::response(raw, limits, &mut exchange.response).is_err() {
+            return self.protocol_error(id, conn_id, now);
+        }
+        if exchange.response.is_interim() {
+            return self.interim_response(conn_id, id, now);
+        }
+        let to_head = exchange.request.is_head();
+        let Ok(framing) = framing::response(&mut exchange.response, to_head) else {
+            return self.protocol_error(id, conn_id, now);
+        };
+        let switching = exchange.response.status == 101;
+        if switching && !exchange.upgrade {
+            return self.protocol_error(id, conn_id, now);
+        }
+        conn.last |= !keeps_alive(exchange, framing);
+        conn.body = Decoder::new(framing);
+        conn.phase = UpstreamPhase::Body(id);
+        exchange.record.response_start = Some(now);
+        exchange.deadlines.clear(ExchangeDeadline::PerTry);
+        self.count_response(id);
+        if self.retried_after_response(id, now) {
+            return;
+        }
+        self.release_retry(id);
+        if switching {
+            return self.start_tunnel(conn_id, id, now);
+        }
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.record.details = Cow::Borrowed("via_upstream");
+        outbound::clean_response(exchange);
+        self.respond(id, framing, now);
+        let ended = matches!(self.connections.get(conn_id), Some(Connection::Upstream(conn)) if conn.body.is_done());
+        if ended {
+            self.response_end(id, conn_id, true, now);
+        }
+    }
+
+    /// 1xx: passed on at once, to clients that can read it.
+    fn interim_response(&mut self, conn_id: ConnId, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        super::request::touch(exchange, id, &mut self.timers, now);
+        let (downstream, limit) = (exchange.downstream, exchange.manager.buffer_limit);
+        if exchange.record.protocol == Version::Http11 {
+            for name in [Name::Connection, Name::TransferEncoding, Name::ContentLength, Name::Upgrade, Name::KeepAlive] {
+                exchange.response.fields.remove(name);
+            }
+            if let Some(Connection::Downstream(client)) = self.connections.get_mut(downstream) {
+                encode::response_head(&exchange.response, client.wire.out.writer(&mut self.blocks));
+                self.out.transmit(downstream, &mut client.wire);
+                if crate::buffer::above_high(client.wire.out.len(), limit) {
+                    self.pause_upstream(conn_id);
+                }
+            }
+        }
+        self.await_next_head(conn_id, id);
+    }
+
+    fn count_response(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get(id) else { return };
+        let Some(cluster) = exchange.attempt.cluster.and_then(|cluster| self.clusters.get(cluster)) else { return };
+        cluster.stats.count_code(exchange.response.status);
+        cluster.stats.inc(ClusterStat::RqCompleted);
+        if let (Some(start), Some(end)) = (exchange.record.upstream_start, exchange.record.response_start) {
+            cluster.stats.time(Timing::RqTime, end.since(start).as_millis() as u64);
+        }
+        if exchange.response.status >= 500 {
+            if let Some(host) = exchange.attempt.host.and_then(|host| cluster.hosts.get(host)) {
+                host.shared.errors.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        } else if exchange.retry.done() > 0 {
+            cluster.stats.inc(ClusterStat::RqRetrySuccess);
+        }
+    }
+
+    /// Tries again if the policy says so for this response; true if it does.
+    fn retried_after_response(&mut self, id: ExchangeId, now: Instant) -> bool {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return false };
+        // A client that is still sending could not be replayed whole.
+        if !exchange.body.can_replay() || exchange.upgrade {
+            return false;
+        }
+        let plan = exchange.retry.after_response(&exchange.response, &mut self.random.backoff);
+        if plan == Plan::GiveUp {
+            return false;
+        }
+        self.release_retry(id);
+        if !self.follow(id, plan, now) {
+            return false;
+        }
+        // The rest of the answer is of no interest.
+        if let Some(conn) = self.detach(id) {
+            self.drop_upstream(conn, now);
+        }
+        true
+    }
+
+    /// Sends a response head to the client: the last step for upstream and local answers alike.
+    pub(super) fn respond(&mut self, id: ExchangeId, framing: Framing, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let downstream = exchange.downstream;
+        outbound::edit_response(exchange);
+        if !exchange.filters.is_empty() {
+            let manager = std::sync::Arc::clone(&exchange.manager);
+            let names = crate::exchange::names(&manager, exchange.found);
+            let mut context = FilterContext { record: &exchange.record, rng: &mut self.random.filter, names };
+            for filter in exchange.filters.iter_mut().rev() {
+                filter.response_head(&exchange.request, &mut exchange.response, &mut context);
+            }
+        }
+        let draining = self.is_draining_connection(downstream);
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) else { return };
+        if draining && !conn.last {
+            exchange.manager.stats.inc(HttpStat::CxDrainClose);
+        }
+        // Whether the client will send the rest of its request cannot be known: the connection ends here.
+        let last = conn.last || draining || !exchange.request_done;
+        let (coding, last) = outbound::finish_response(exchange, framing, self.clock.date(now), last);
+        conn.last = last;
+        let writer = conn.wire.out.writer(&mut self.blocks);
+        let before = writer.len();
+        encode::response_head(&exchange.response, writer);
+        exchange.record.response_head_bytes = (writer.len() - before) as u64;
+        exchange.record.status = exchange.response.status;
+        exchange.phase = ResponsePhase::Body(coding);
+        self.out.transmit(downstream, &mut conn.wire);
+    }
+
+    /// A piece of a response body from an upstream.
+    pub(super) fn response_data(&mut self, id: ExchangeId, piece: Bytes, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.record.upstream_bytes_received += piece.len() as u64;
+        super::request::touch(exchange, id, &mut self.timers, now);
+        if let Some(idle) = exchange.timeouts.per_try_idle {
+            exchange.deadlines.set(ExchangeDeadline::PerTryIdle, now + idle, Owner::Exchange(id), &mut self.timers);
+        }
+        let (upstream, limit) = (exchange.attempt.conn, exchange.manager.buffer_limit);
+        let waiting = self.send_response_piece(id, piece);
+        if let (true, Some(upstream)) = (crate::buffer::above_high(waiting, limit), upstream) {
+            self.pause_upstream(upstream);
+        }
+    }
+
+    /// Sends a piece of a response body to the client; answers how much waits to be sent.
+    pub(super) fn send_response_piece(&mut self, id: ExchangeId, piece: Bytes) -> usize {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return 0 };
+        let ResponsePhase::Body(coding) = exchange.phase else { return 0 };
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(exchange.downstream) else { return 0 };
+        if coding != BodyCoding::None {
+            exchange.record.bytes_sent += piece.len() as u64;
+        }
+        encode::body(coding, piece, &mut conn.wire.out, &mut self.blocks);
+        self.out.transmit(exchange.downstream, &mut conn.wire);
+        conn.wire.out.len()
+    }
+
+    /// The upstream's response is complete; `clean` if nothing came behind it.
+    pub(super) fn response_end(&mut self, id: ExchangeId, conn_id: ConnId, clean: bool, now: Instant) {
+        let request_done = self.exchanges.get(id).is_some_and(|exchange| exchange.request_done);
+        self.detach(id);
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
+        let reusable = !conn.last && request_done && clean && !conn.wire.eof && conn.wire.out.is_empty();
+        if reusable {
+            self.release_upstream(conn_id, now);
+        } else {
+            conn.phase = UpstreamPhase::Closed;
+            self.drop_upstream(conn_id, now);
+        }
+        self.finish_body(id, now);
+    }
+
+    /// Ends the body towards the client, and the exchange.
+    pub(super) fn finish_body(&mut self, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        if let ResponsePhase::Body(coding) = exchange.phase {
+            if let Some(Connection::Downstream(conn)) = self.connections.get_mut(exchange.downstream) {
+                encode::end(coding, &exchange.response_trailers, &mut conn.wire.out, &mut self.blocks);
+                self.out.transmit(exchange.downstream, &mut conn.wire);
+            }
+        }
+        self.complete(id, now);
+    }
+
+    /// 101: from here on both connections only carry bytes.
+    fn start_tunnel(&mut self, conn_id: ConnId, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.record.details = Cow::Borrowed("via_upstream");
+        exchange.deadlines.clear(ExchangeDeadline::Route);
+        for stat in [HttpStat::CxUpgradesTotal, HttpStat::CxUpgradesActive] {
+            exchange.manager.stats.inc(stat);
+        }
+        let downstream = exchange.downstream;
+        outbound::clean_response(exchange);
+        self.respond(id, Framing::Empty, now);
+        if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) {
+            conn.phase = UpstreamPhase::Tunnel(id);
+        }
+        if let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) {
+            conn.phase = DownstreamPhase::Tunnel(id);
+            self.out.set_readable(downstream, &mut conn.wire, true);
+        }
+    }
+
+    /// A response that was begun cannot be completed: the client must see that it is cut.
+    pub(super) fn cut_response(&mut self, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.manager.stats.inc(HttpStat::RqReset);
+        exchange.manager.stats.inc(HttpStat::RqTxReset);
+        let downstream = exchange.downstream;
+        let ended_by_close = exchange.phase == ResponsePhase::Body(BodyCoding::Plain) && !exchange.response.fields.has(Name::ContentLength);
+        self.end_exchange(id, now);
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) else { return };
+        conn.last = true;
+        if ended_by_close {
+            self.out.actions.push_back(Action::Reset(downstream));
+            self.forget_downstream(downstream, now);
+        } else {
+            self.finish_downstream(downstream, false, now);
+        }
+    }
+
+    /// The client is gone: whatever is under way for it ends.
+    pub(super) fn abandon(&mut self, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let tunnel = exchange.response.status == 101 && exchange.phase != ResponsePhase::Waiting;
+        if tunnel {
+            exchange.manager.stats.dec(HttpStat::CxUpgradesActive);
+        } else {
+            exchange.record.flags.insert(Flags::DOWNSTREAM_TERMINATION);
+            exchange.record.details = Cow::Borrowed("downstream_remote_disconnect");
+            exchange.manager.stats.inc(HttpStat::RqRxReset);
+            if let Some(cluster) = exchange.attempt.cluster.and_then(|cluster| self.clusters.get(cluster)) {
+                cluster.stats.inc(ClusterStat::RqCancelled);
+            }
+        }
+        self.end_exchange(id, now);
+    }
+
+    /// The response is complete: ends the exchange and turns to the connection's next request.
+    pub(super) fn complete(&mut self, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.phase = ResponsePhase::Done;
+        let (downstream, request_done) = (exchange.downstream, exchange.request_done);
+        self.end_exchange(id, now);
+        self.next_request(downstream, request_done, now);
+    }
+
+    /// Lets go of everything the exchange holds, counts it, logs it.
+    pub(super) fn end_exchange(&mut self, id: ExchangeId, now: Instant) {
+        if let Some(conn) = self.detach(id) {
+            if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn) {
+                conn.phase = UpstreamPhase::Closed;
+            }
+            self.drop_upstream(conn, now);
+        }
+        self.release_retry(id);
+        let Some(mut exchange) = self.exchanges.remove(id) else { return };
+        exchange.record.end = Some(now);
+        let stats = &exchange.manager.stats;
+        stats.dec(HttpStat::RqActive);
+        if exchange.record.status > 0 {
+            stats.inc(HttpStat::RqCompleted);
+            stats.count_code(exchange.record.status);
+        }
+        stats.time(Timing::RqTime, now.since(exchange.record.start).as_millis() as u64);
+        self.log(&exchange);
+        if self.spare.len() < 256 {
+            self.spare.push(exchange);
+        }
+    }
+}
+
+/// Whether an upstream connection can be used again after this response (RFC 9112 section 9.3).
+fn keeps_alive(exchange: &Exchange, framing: Framing) -> bool {
+    let head = &exchange.response;
+    let has = |option: &[u8]| head.fields.all(Name::Connection).flat_map(list).any(|o| o.eq_ignore_ascii_case(option));
+    let allowed = match head.version {
+        Version::Http11 => !has(b"close"),
+        Version::Http10 => has(b"keep-alive"),
+    };
+    allowed && framing != Framing::UntilClose
+}

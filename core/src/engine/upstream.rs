@@ -1,0 +1,431 @@
+//! Connections to upstream hosts: made, used, pooled, closed.
+
+use super::{Action, ConnectError, Engine, IoFault};
+use crate::connection::{Connection, HeadInput, PartialHead, UpstreamDeadline, UpstreamPhase};
+use crate::exchange::{ExchangeDeadline, Failure};
+use crate::http1::body::Piece;
+use crate::id::{ClusterId, ConnId, ExchangeId};
+use crate::record::Addresses;
+use crate::stats::{ClusterStat, Timing};
+use crate::time::Instant;
+use crate::timer::Owner;
+use bytes::{Buf, Bytes, BytesMut};
+
+impl Engine {
+    pub(super) fn connected(&mut self, id: ConnId, result: Result<Addresses, ConnectError>, now: Instant) {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
+        if !matches!(conn.phase, UpstreamPhase::Connecting) {
+            return;
+        }
+        conn.deadlines.clear(UpstreamDeadline::Connect);
+        let addresses = match result {
+            Ok(addresses) => addresses,
+            Err(error) => return self.connect_failed(id, Some(error), now),
+        };
+        conn.addresses = Some(addresses);
+        let (cluster_id, host_id, since) = (conn.cluster, conn.host, conn.since);
+        let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
+        cluster.stats.time(Timing::Connection, now.since(since).as_millis() as u64);
+        if let Some(lifetime) = cluster.config.max_connection_duration {
+            conn.deadlines.set(UpstreamDeadline::Lifetime, now + lifetime, Owner::Connection(id), &mut self.timers);
+        }
+        if let Some(host) = cluster.hosts.get_mut(host_id) {
+            host.pool.connecting -= 1;
+            host.shared.connections_total.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.release_upstream(id, now);
+    }
+
+    /// The connection is free: gives it to who waits for one, or puts it into the pool.
+    pub(super) fn release_upstream(&mut self, id: ConnId, now: Instant) {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
+        let Some(cluster) = self.clusters.get_mut(conn.cluster) else { return };
+        let removed = cluster.removed;
+        let Some(host) = cluster.hosts.get_mut(conn.host) else { return };
+        conn.phase = UpstreamPhase::Idle;
+        if let Some(next) = host.pool.next_waiting() {
+            return self.assign(next, id, now);
+        }
+        let breakers = &cluster.config.breakers[conn.priority];
+        let shared = &cluster.shared.priorities[conn.priority];
+        let wanted_elsewhere = shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections;
+        if host.removed || removed || conn.last || wanted_elsewhere {
+            return self.close_upstream(id, now);
+        }
+        host.pool.put_idle(id);
+        if let Some(idle) = cluster.config.idle_timeout {
+            conn.deadlines.set(UpstreamDeadline::Idle, now + idle, Owner::Connection(id), &mut self.timers);
+        }
+    }
+
+    fn connect_failed(&mut self, id: ConnId, error: Option<ConnectError>, now: Instant) {
+        let Some(Connection::Upstream(conn)) = self.connections.get(id) else { return };
+        let (cluster_id, host_id, timeout) = (conn.cluster, conn.host, error.is_none());
+        let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
+        cluster.stats.inc(if timeout { ClusterStat::CxConnectTimeout } else { ClusterStat::CxConnectFail });
+        let mut waiting = None;
+        if let Some(host) = cluster.hosts.get_mut(host_id) {
+            host.shared.connect_failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            waiting = host.pool.first_waiting();
+        }
+        if waiting.is_some() {
+            cluster.stats.inc(ClusterStat::RqPendingFailureEject);
+        }
+        self.remove_upstream(id, now);
+        self.out.actions.push_back(Action::Drop(id));
+        let Some(exchange) = waiting else { return };
+        if let (Some(exchange), Some(error)) = (self.exchanges.get_mut(exchange), error) {
+            exchange.record.transport_failure = Some(error.0);
+        }
+        self.attempt_failed(exchange, Failure::Connect { timeout }, now);
+    }
+
+    pub(super) fn recv_upstream(&mut self, id: ConnId, input: &mut BytesMut, now: Instant) {
+        if let Some(Connection::Upstream(conn)) = self.connections.get(id) {
+            if let Some(cluster) = self.clusters.get(conn.cluster) {
+                cluster.stats.add(ClusterStat::CxRxBytes, input.len() as u64);
+            }
+        }
+        loop {
+            let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return input.clear() };
+            match &mut conn.phase {
+                UpstreamPhase::Head(exchange, partial) => {
+                    if input.is_empty() {
+                        return;
+                    }
+                    let (exchange, limit) = (*exchange, self.clusters.get(conn.cluster).map_or(0, |c| c.config.limits.bytes));
+                    match partial.feed(input, limit) {
+                        Ok(HeadInput::More) => return self.response_began(exchange),
+                        Ok(HeadInput::InInput(end)) => {
+                            self.response_head(id, exchange, &input[..end], now);
+                            input.advance(end.min(input.len()));
+                        }
+                        Ok(HeadInput::Assembled(head)) => self.response_head(id, exchange, &head, now),
+                        Err(_) => {
+                            input.clear();
+                            return self.protocol_error(exchange, id, now);
+                        }
+                    }
+                }
+                UpstreamPhase::Body(exchange) => {
+                    let exchange = *exchange;
+                    if !conn.wire.readable || !self.recv_response_body(id, exchange, input, now) {
+                        return;
+                    }
+                }
+                UpstreamPhase::Tunnel(exchange) => {
+                    let exchange = *exchange;
+                    if !input.is_empty() {
+                        let piece = input.split().freeze();
+                        self.tunnel_to_client(exchange, piece, now);
+                    }
+                    return;
+                }
+                // Bytes that nobody asked for: whatever they are, they are no answer to a request of ours.
+                UpstreamPhase::Idle if !input.is_empty() => {
+                    if let Some(cluster) = self.clusters.get(conn.cluster) {
+                        cluster.stats.inc(ClusterStat::CxProtocolError);
+                    }
+                    input.clear();
+                    return self.close_upstream(id, now);
+                }
+                UpstreamPhase::Idle | UpstreamPhase::Connecting | UpstreamPhase::Closed => return input.clear(),
+            }
+        }
+    }
+
+    /// Takes one piece of a response body; false if nothing more can be done with the input.
+    fn recv_response_body(&mut self, id: ConnId, exchange_id: ExchangeId, input: &mut BytesMut, now: Instant) -> bool {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return false };
+        let Some(exchange) = self.exchanges.get_mut(exchange_id) else { return false };
+        let limits = self.clusters.get(conn.cluster).map(|cluster| cluster.config.limits).unwrap_or_default();
+        match conn.body.decode(input, limits, &mut exchange.response_trailers) {
+            Ok(Piece::More) => false,
+            Ok(Piece::Data(piece)) => {
+                let done = conn.body.is_done();
+                self.response_data(exchange_id, piece, now);
+                if done {
+                    self.response_end(exchange_id, id, input.is_empty(), now);
+                }
+                true
+            }
+            Ok(Piece::End) => {
+                self.response_end(exchange_id, id, input.is_empty(), now);
+                true
+            }
+            Err(_) => {
+                input.clear();
+                self.protocol_error(exchange_id, id, now);
+                false
+            }
+        }
+    }
+
+    /// The upstream sent what is not HTTP, or not allowed.
+    pub(super) fn protocol_error(&mut self, exchange: ExchangeId, conn: ConnId, now: Instant) {
+        if let Some(Connection::Upstream(conn)) = self.connections.get(conn) {
+            if let Some(cluster) = self.clusters.get(conn.cluster) {
+                cluster.stats.inc(ClusterStat::CxProtocolError);
+                cluster.stats.inc(ClusterStat::RqRxReset);
+            }
+        }
+        self.attempt_failed(exchange, Failure::Protocol, now);
+    }
+
+    fn response_began(&mut self, exchange: ExchangeId) {
+        if let Some(exchange) = self.exchanges.get_mut(exchange) {
+            exchange.attempt.answered = true;
+        }
+    }
+
+    pub(super) fn eof_upstream(&mut self, id: ConnId, now: Instant) {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
+        conn.wire.eof = true;
+        match &conn.phase {
+            UpstreamPhase::Head(exchange, partial) => {
+                let (exchange, whole) = (*exchange, partial.is_empty());
+                self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
+                // An end in the middle of a head is a broken message, not a closed connection.
+                self.attempt_failed(exchange, if whole { Failure::Closed } else { Failure::Protocol }, now);
+            }
+            UpstreamPhase::Body(exchange) => {
+                let exchange = *exchange;
+                if conn.body.finish() {
+                    self.response_end(exchange, id, true, now);
+                } else {
+                    self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
+                    self.attempt_failed(exchange, Failure::Protocol, now);
+                }
+            }
+            UpstreamPhase::Tunnel(exchange) => {
+                let exchange = *exchange;
+                self.tunnel_eof_from_upstream(exchange, now);
+            }
+            UpstreamPhase::Idle => {
+                self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
+                self.close_upstream(id, now);
+            }
+            UpstreamPhase::Connecting | UpstreamPhase::Closed => {}
+        }
+    }
+
+    pub(super) fn closed_upstream(&mut self, id: ConnId, why: IoFault, now: Instant) {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
+        match &conn.phase {
+            UpstreamPhase::Connecting => return self.connect_failed(id, Some(ConnectError("connection reset".into())), now),
+            UpstreamPhase::Head(exchange, _) => {
+                let exchange = *exchange;
+                self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
+                self.attempt_failed(exchange, Failure::Closed, now);
+            }
+            UpstreamPhase::Body(exchange) => {
+                let exchange = *exchange;
+                self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
+                self.attempt_failed(exchange, Failure::Closed, now);
+            }
+            UpstreamPhase::Tunnel(exchange) => {
+                let exchange = *exchange;
+                self.end_tunnel(exchange, now);
+            }
+            UpstreamPhase::Idle | UpstreamPhase::Closed => {
+                if why == IoFault::Reset {
+                    self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
+                }
+            }
+        }
+        self.remove_upstream(id, now);
+    }
+
+    fn count_destroy(&self, id: ConnId, stat: ClusterStat, with_active: ClusterStat) {
+        let Some(Connection::Upstream(conn)) = self.connections.get(id) else { return };
+        let Some(cluster) = self.clusters.get(conn.cluster) else { return };
+        cluster.stats.inc(stat);
+        if conn.exchange().is_some() {
+            cluster.stats.inc(ClusterStat::CxDestroyWithActive);
+            cluster.stats.inc(with_active);
+        }
+    }
+
+    /// Closes a connection that carries nothing, sending what is left first.
+    pub(super) fn close_upstream(&mut self, id: ConnId, now: Instant) {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
+        if conn.wire.out.is_empty() {
+            return self.drop_upstream(id, now);
+        }
+        conn.phase = UpstreamPhase::Closed;
+        conn.deadlines.clear_all();
+        // If the host does not take what is left in time, the connection is cut.
+        conn.deadlines.set(UpstreamDeadline::Idle, now + crate::limit::STREAM_IDLE_TIMEOUT, Owner::Connection(id), &mut self.timers);
+        self.out.close(id, &mut conn.wire);
+    }
+
+    /// Closes a connection now, and forgets it.
+    pub(super) fn drop_upstream(&mut self, id: ConnId, now: Instant) {
+        if self.connections.contains_key(id) {
+            self.count_destroy(id, ClusterStat::CxDestroyLocal, ClusterStat::CxDestroyLocalWithActive);
+            self.out.actions.push_back(Action::Drop(id));
+            self.remove_upstream(id, now);
+        }
+    }
+
+    fn remove_upstream(&mut self, id: ConnId, now: Instant) {
+        let Some(Connection::Upstream(mut conn)) = self.connections.remove(id) else { return };
+        conn.wire.out.clear(&mut self.blocks);
+        let Some(cluster) = self.clusters.get_mut(conn.cluster) else { return };
+        cluster.connections -= 1;
+        cluster.stats.inc(ClusterStat::CxDestroy);
+        cluster.stats.dec(ClusterStat::CxActive);
+        cluster.stats.time(Timing::Length, now.since(conn.since).as_millis() as u64);
+        let shared = &cluster.shared.priorities[conn.priority];
+        shared.connections.release();
+        if shared.starved.get() > 0 {
+            self.out.actions.push_back(Action::Nudge);
+        }
+        if let Some(host) = cluster.hosts.get_mut(conn.host) {
+            host.pool.connections -= 1;
+            if matches!(conn.phase, UpstreamPhase::Connecting) {
+                host.pool.connecting -= 1;
+            }
+            host.pool.forget_idle(id);
+        }
+        cluster.hosts.forget_if_unused(conn.host);
+        if cluster.removed && cluster.connections == 0 {
+            self.clusters.remove(conn.cluster);
+        } else {
+            self.open_connections(conn.cluster, conn.host, now);
+        }
+    }
+
+    pub(super) fn fire_upstream(&mut self, id: ConnId, why: UpstreamDeadline, now: Instant) {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
+        let Some(cluster) = self.clusters.get(conn.cluster) else { return };
+        match (why, &conn.phase) {
+            (UpstreamDeadline::Connect, UpstreamPhase::Connecting) => self.connect_failed(id, None, now),
+            (UpstreamDeadline::Idle, UpstreamPhase::Idle) => {
+                cluster.stats.inc(ClusterStat::CxIdleTimeout);
+                self.close_upstream(id, now);
+            }
+            (UpstreamDeadline::Idle, UpstreamPhase::Closed) => self.drop_upstream(id, now),
+            (UpstreamDeadline::Lifetime, UpstreamPhase::Idle) => {
+                cluster.stats.inc(ClusterStat::CxMaxDuration);
+                self.close_upstream(id, now);
+            }
+            (UpstreamDeadline::Lifetime, _) => {
+                cluster.stats.inc(ClusterStat::CxMaxDuration);
+                conn.last = true;
+            }
+            (UpstreamDeadline::Connect | UpstreamDeadline::Idle, _) => {}
+        }
+    }
+
+    /// Some engine starves for a connection: try again if it is this one, else make room if this one has a
+    /// connection that it does not use.
+    pub(super) fn nudged(&mut self, now: Instant) {
+        let starving: Vec<ClusterId> = self
+            .clusters
+            .iter()
+            .filter(|(_, cluster)| cluster.shared.priorities.iter().any(|shared| shared.starved.get() > 0))
+            .map(|(id, _)| id)
+            .collect();
+        for id in starving {
+            let Some(cluster) = self.clusters.get_mut(id) else { continue };
+            let hosts = cluster.hosts.ids();
+            let full = cluster.shared.priorities.iter().zip(&cluster.config.breakers).any(|(shared, breakers)| {
+                shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections
+            });
+            if full {
+                let idle = hosts.iter().find_map(|host| cluster.hosts.get_mut(*host)?.pool.take_oldest_idle());
+                if let Some(idle) = idle {
+                    self.close_upstream(idle, now);
+                }
+            }
+            for host in hosts {
+                self.open_connections(id, host, now);
+            }
+        }
+    }
+
+    pub(super) fn pause_upstream(&mut self, id: ConnId) {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
+        if conn.wire.readable {
+            if let Some(cluster) = self.clusters.get(conn.cluster) {
+                cluster.stats.inc(ClusterStat::FlowPausedReading);
+            }
+            self.out.set_readable(id, &mut conn.wire, false);
+        }
+    }
+
+    pub(super) fn resume_upstream(&mut self, id: ConnId) {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
+        if !conn.wire.readable {
+            if let Some(cluster) = self.clusters.get(conn.cluster) {
+                cluster.stats.inc(ClusterStat::FlowResumedReading);
+            }
+            self.out.set_readable(id, &mut conn.wire, true);
+        }
+    }
+
+    /// The client of an upgraded connection has sent bytes.
+    pub(super) fn tunnel_to_upstream(&mut self, id: ExchangeId, piece: Bytes, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.record.bytes_received += piece.len() as u64;
+        exchange.record.upstream_bytes_sent += piece.len() as u64;
+        super::request::touch(exchange, id, &mut self.timers, now);
+        let (Some(conn_id), downstream) = (exchange.attempt.conn, exchange.downstream) else { return };
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
+        conn.wire.out.push(piece, &mut self.blocks);
+        self.out.transmit(conn_id, &mut conn.wire);
+        let limit = self.clusters.get(conn.cluster).map_or(0, |cluster| cluster.config.buffer_limit);
+        if crate::buffer::above_high(conn.wire.out.len(), limit) {
+            self.pause_downstream(downstream);
+        }
+    }
+
+    /// The upstream of an upgraded connection has sent bytes.
+    fn tunnel_to_client(&mut self, id: ExchangeId, piece: Bytes, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.record.bytes_sent += piece.len() as u64;
+        exchange.record.upstream_bytes_received += piece.len() as u64;
+        super::request::touch(exchange, id, &mut self.timers, now);
+        let (downstream, upstream, limit) = (exchange.downstream, exchange.attempt.conn, exchange.manager.buffer_limit);
+        let waiting = self.send_downstream(downstream, piece);
+        if let (true, Some(upstream)) = (crate::buffer::above_high(waiting, limit), upstream) {
+            self.pause_upstream(upstream);
+        }
+    }
+
+    /// One side of an upgraded connection has closed its sending side: so do we towards the other.
+    pub(super) fn tunnel_eof_from_client(&mut self, id: ExchangeId, now: Instant) {
+        let Some(conn) = self.exchanges.get(id).and_then(|exchange| exchange.attempt.conn) else { return };
+        let both = matches!(self.connections.get_mut(conn), Some(Connection::Upstream(upstream)) if upstream.wire.eof);
+        if both { self.end_tunnel(id, now) } else { self.out.actions.push_back(Action::ShutdownWrite(conn)) }
+    }
+
+    fn tunnel_eof_from_upstream(&mut self, id: ExchangeId, now: Instant) {
+        let Some(conn) = self.exchanges.get(id).map(|exchange| exchange.downstream) else { return };
+        let both = matches!(self.connections.get_mut(conn), Some(Connection::Downstream(client)) if client.wire.eof);
+        if both { self.end_tunnel(id, now) } else { self.out.actions.push_back(Action::ShutdownWrite(conn)) }
+    }
+
+    /// An upgraded connection is over: what is left is sent, and both sides are closed.
+    pub(super) fn end_tunnel(&mut self, id: ExchangeId, now: Instant) {
+        if let Some(conn_id) = self.detach(id) {
+            if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) {
+                conn.phase = UpstreamPhase::Closed;
+            }
+            self.close_upstream(conn_id, now);
+        }
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.manager.stats.dec(crate::stats::HttpStat::CxUpgradesActive);
+            exchange.deadlines.clear(ExchangeDeadline::Idle);
+        }
+        self.complete(id, now);
+    }
+
+    /// A fresh buffer for a head, for the connection that carries `exchange`.
+    pub(super) fn await_next_head(&mut self, id: ConnId, exchange: ExchangeId) {
+        if let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) {
+            conn.phase = UpstreamPhase::Head(exchange, PartialHead::default());
+        }
+    }
+}

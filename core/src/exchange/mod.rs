@@ -1,0 +1,213 @@
+//! One request from its head to its access-log line.
+//!
+//! ```text
+//! head -> inbound (connection manager rules) -> filters -> route -+-> reply, redirect ----------------+
+//!                                                                 +-> attempt -> ... -> response ----+-> end
+//!                                                                        ^--- retry ---'
+//! ```
+//!
+//! This module holds the state and the decisions; [`engine`](crate::engine) moves the bytes.
+
+mod attempt;
+mod body;
+pub mod inbound;
+pub mod outbound;
+mod retry;
+
+pub use attempt::Attempt;
+pub use body::RequestBody;
+pub use inbound::Refusal;
+pub use retry::{Failure, Plan, RetryState};
+
+use crate::config::{Config, Forward, HttpManager, Route, VirtualHost};
+use crate::filter::HttpFilter;
+use crate::format::Names;
+use crate::http::{Fields, RequestHead, ResponseHead};
+use crate::http1::encode::BodyCoding;
+use crate::http1::framing::Framing;
+use crate::id::ConnId;
+use crate::record::Record;
+use crate::router::Found;
+use crate::stats::Block;
+use crate::time::Duration;
+use crate::timer::Deadlines;
+use std::sync::Arc;
+
+crate::reasons! {
+    /// Why an exchange has a deadline.
+    pub enum ExchangeDeadline {
+        /// `RouteAction.timeout`: the response is not complete.
+        Route,
+        /// `per_try_timeout`: this try is not complete.
+        PerTry,
+        /// `per_try_idle_timeout`: nothing moved on this try.
+        PerTryIdle,
+        /// `stream_idle_timeout`: nothing moved on either side.
+        Idle,
+        /// `max_stream_duration`.
+        Lifetime,
+        /// `request_timeout`: the request is not complete.
+        Request,
+        /// The next try is due.
+        Backoff,
+    }
+}
+
+/// A connection manager's config and stats, as one engine holds them. The `Arc` around it belongs to that
+/// engine alone, so that counting references disturbs no other worker.
+#[derive(Debug)]
+pub struct ManagerState {
+    /// The snapshot it came with.
+    pub snapshot: Arc<Config>,
+    /// Its settings.
+    pub config: Arc<HttpManager>,
+    /// Its stats.
+    pub stats: Arc<Block>,
+    /// The listener's soft limit of buffered bytes.
+    pub buffer_limit: usize,
+}
+
+/// How far the response is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub enum ResponsePhase {
+    /// Nothing was sent to the client (interim responses aside).
+    #[default]
+    Waiting,
+    /// The head was sent; the body follows in this coding.
+    Body(BodyCoding),
+    /// All was sent.
+    Done,
+}
+
+/// The timeouts in force for an exchange; `None` is none.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the end of the request to the end of the response.
+    pub route: Option<Duration>,
+    /// For each try.
+    pub per_try: Option<Duration>,
+    /// Without a byte from the upstream, for each try.
+    pub per_try_idle: Option<Duration>,
+    /// Without a byte in any direction.
+    pub idle: Option<Duration>,
+}
+
+/// One exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The client's connection.
+    pub downstream: ConnId,
+    /// The connection manager, with the config snapshot that this exchange keeps.
+    pub manager: Arc<ManagerState>,
+    /// The route.
+    pub found: Option<Found>,
+    /// Which of the route's weighted clusters was drawn.
+    pub weighted: Option<usize>,
+    /// HTTP filters, in order.
+    pub filters: Vec<Box<dyn HttpFilter>>,
+    /// The request.
+    pub request: RequestHead,
+    /// The response.
+    pub response: ResponseHead,
+    /// Trailers of the request.
+    pub trailers: Fields,
+    /// Trailers of the response.
+    pub response_trailers: Fields,
+    /// The facts.
+    pub record: Record,
+    /// Deadlines.
+    pub deadlines: Deadlines<7>,
+    /// How the request's body ends.
+    pub framing: Framing,
+    /// The request has arrived whole.
+    pub request_done: bool,
+    /// Request body that was not sent, or is kept for another try.
+    pub body: RequestBody,
+    /// Where it is being sent.
+    pub attempt: Attempt,
+    /// Retries.
+    pub retry: RetryState,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// How far the response is.
+    pub phase: ResponsePhase,
+    /// The client asked to switch to this protocol and may.
+    pub upgrade: bool,
+    /// The client is trusted (its address is internal): its `x-envoy-*` headers count.
+    pub internal: bool,
+}
+
+impl Exchange {
+    /// A fresh exchange; its memory is used again by [`Self::reset`].
+    pub fn new(downstream: ConnId, manager: Arc<ManagerState>, record: Record) -> Exchange {
+        Exchange {
+            downstream,
+            manager,
+            found: None,
+            weighted: None,
+            filters: Vec::new(),
+            request: RequestHead::default(),
+            response: ResponseHead::default(),
+            trailers: Fields::default(),
+            response_trailers: Fields::default(),
+            record,
+            deadlines: Deadlines::default(),
+            framing: Framing::Empty,
+            request_done: false,
+            body: RequestBody::default(),
+            attempt: Attempt::default(),
+            retry: RetryState::default(),
+            timeouts: Timeouts::default(),
+            phase: ResponsePhase::Waiting,
+            upgrade: false,
+            internal: false,
+        }
+    }
+
+    /// Becomes another exchange, in the same memory.
+    pub fn reset(&mut self, downstream: ConnId, manager: Arc<ManagerState>, record: Record) {
+        self.downstream = downstream;
+        self.manager = manager;
+        self.found = None;
+        self.weighted = None;
+        self.filters.clear();
+        self.request.clear();
+        self.response.clear();
+        self.trailers.clear();
+        self.response_trailers.clear();
+        self.record = record;
+        self.deadlines = Deadlines::default();
+        self.framing = Framing::Empty;
+        self.request_done = false;
+        self.body.clear();
+        self.attempt = Attempt::default();
+        self.retry.clear();
+        self.timeouts = Timeouts::default();
+        self.phase = ResponsePhase::Waiting;
+        self.upgrade = false;
+        self.internal = false;
+    }
+
+    /// The matched virtual host and route.
+    pub fn route(&self) -> Option<(&VirtualHost, &Route)> {
+        self.found.and_then(|found| found.get(&self.manager.config.routes))
+    }
+
+    /// The route's forward action, if it has one.
+    pub fn forward(&self) -> Option<&Forward> {
+        match self.route()?.1.action {
+            crate::config::Action::Forward(ref forward) => Some(forward),
+            _ => None,
+        }
+    }
+}
+
+/// Names for templates.
+pub fn names(manager: &ManagerState, found: Option<Found>) -> Names<'_> {
+    let route = found.and_then(|found| found.get(&manager.config.routes));
+    Names {
+        hostname: &manager.snapshot.hostname,
+        route: route.map_or("", |(_, route)| &route.name),
+        virtual_host: route.map_or("", |(host, _)| &host.name),
+    }
+}

@@ -1,0 +1,84 @@
+//! JSON access-log lines (`json_format`).
+
+use super::{Facts, Template};
+
+/// A JSON value whose strings are templates.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JsonTemplate {
+    /// A string, number or null, by what the template answers.
+    Value(Template),
+    /// A literal that is not a string: number, boolean or null, as JSON.
+    Literal(Box<str>),
+    /// A list.
+    List(Vec<JsonTemplate>),
+    /// An object, sorted by key as Envoy does.
+    Object(Vec<(Box<str>, JsonTemplate)>),
+}
+
+impl JsonTemplate {
+    /// Appends one line.
+    pub fn write_line(&self, facts: &Facts<'_>, out: &mut Vec<u8>) {
+        self.write(facts, out);
+        out.push(b'\n');
+    }
+
+    fn write(&self, facts: &Facts<'_>, out: &mut Vec<u8>) {
+        match self {
+            JsonTemplate::Literal(text) => out.extend_from_slice(text.as_bytes()),
+            JsonTemplate::Value(template) => write_value(template, facts, out),
+            JsonTemplate::List(items) => {
+                out.push(b'[');
+                for (index, item) in items.iter().enumerate() {
+                    separate(index, out);
+                    item.write(facts, out);
+                }
+                out.push(b']');
+            }
+            JsonTemplate::Object(entries) => {
+                out.push(b'{');
+                for (index, (key, value)) in entries.iter().enumerate() {
+                    separate(index, out);
+                    quote(key.as_bytes(), out);
+                    out.push(b':');
+                    value.write(facts, out);
+                }
+                out.push(b'}');
+            }
+        }
+    }
+}
+
+fn separate(index: usize, out: &mut Vec<u8>) {
+    if index > 0 {
+        out.push(b',');
+    }
+}
+
+/// A single operator keeps its type: numbers are numbers, and what is not known is null.
+fn write_value(template: &Template, facts: &Facts<'_>, out: &mut Vec<u8>) {
+    let mut text = Vec::new();
+    if !template.write_known(facts, &mut text) {
+        out.extend_from_slice(b"null");
+    } else if template.is_number() {
+        out.extend_from_slice(&text);
+    } else {
+        quote(&text, out);
+    }
+}
+
+/// Appends a JSON string (RFC 8259 section 7). Bytes that are not UTF-8 become U+FFFD.
+pub fn quote(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for ch in String::from_utf8_lossy(text).chars() {
+        match ch {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            c if (c as u32) < 0x20 => out.extend_from_slice(format!("\\u{:04x}", c as u32).as_bytes()),
+            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}

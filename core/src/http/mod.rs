@@ -1,0 +1,15 @@
+//! HTTP's own concepts, free of any wire format: heads, names, validation, paths, dates.
+
+mod date;
+mod fields;
+mod head;
+mod name;
+pub mod path;
+mod status;
+pub mod validate;
+
+pub use date::{http_date, Civil};
+pub use fields::{Field, Fields, Span};
+pub use head::{RequestHead, ResponseHead, Scheme, Version};
+pub use name::Name;
+pub use status::reason_phrase;

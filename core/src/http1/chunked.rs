@@ -1,0 +1,136 @@
+//! The chunked coding (RFC 9112 section 7.1), read byte-strictly: CRLF only, hex digits only, extensions
+//! skipped, trailers kept.
+//!
+//! ```text
+//! Size -> (data) Data -> DataEnd -> Size ... -> (zero) Trailers -> Done
+//! ```
+
+use super::parse::{self, HeadLimits, Scan};
+use super::Reject;
+use crate::http::Fields;
+use crate::limit;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// In a chunk-size line; `digits` of the size so far.
+    Size { size: u64, digits: u8, part: SizePart, line: usize },
+    Data { left: u64 },
+    /// The CRLF after a chunk's data; whether CR was seen.
+    DataEnd { cr: bool },
+    Trailers { buffer: Vec<u8>, scan: Scan },
+    Done,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum SizePart {
+    Digits,
+    Extension,
+    Cr,
+}
+
+/// Reads one chunked body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chunked {
+    state: State,
+}
+
+/// What the next bytes are.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The first so many bytes of the input are data.
+    Data(usize),
+    /// The body and its trailers have ended.
+    End,
+    /// More input is needed.
+    More,
+}
+
+const SIZE: State = State::Size { size: 0, digits: 0, part: SizePart::Digits, line: 0 };
+
+impl Chunked {
+    pub(crate) fn new() -> Chunked {
+        Chunked { state: SIZE }
+    }
+
+    /// Consumes framing from `input` (answers how many bytes) up to the next data, the end, or the end of
+    /// the input. Data is left in the input for the caller to take whole.
+    pub(crate) fn advance(&mut self, input: &[u8], limits: HeadLimits, trailers: &mut Fields) -> Result<(usize, Step), Reject> {
+        let mut at = 0;
+        loop {
+            if let State::Data { left } = &mut self.state {
+                let take = (*left).min((input.len() - at) as u64);
+                if take == 0 {
+                    return Ok((at, Step::More));
+                }
+                *left -= take;
+                if *left == 0 {
+                    self.state = State::DataEnd { cr: false };
+                }
+                return Ok((at, Step::Data(take as usize)));
+            }
+            if matches!(self.state, State::Done) {
+                return Ok((at, Step::End));
+            }
+            if at == input.len() {
+                return Ok((at, Step::More));
+            }
+            at += self.framing(&input[at..], limits, trailers)?;
+        }
+    }
+
+    fn framing(&mut self, input: &[u8], limits: HeadLimits, trailers: &mut Fields) -> Result<usize, Reject> {
+        let byte = input[0];
+        match &mut self.state {
+            State::Size { size, digits, part, line } => {
+                *line += 1;
+                if *line > limit::CHUNK_LINE {
+                    return Err(Reject::Chunk);
+                }
+                match (*part, byte) {
+                    (SizePart::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                        *digits += 1;
+                        if *digits > 16 {
+                            return Err(Reject::Chunk);
+                        }
+                        *size = (*size << 4) | u64::from((byte as char).to_digit(16).unwrap_or_default());
+                    }
+                    (SizePart::Digits, b';' | b' ' | b'\t') if *digits > 0 => *part = SizePart::Extension,
+                    (SizePart::Digits | SizePart::Extension, b'\r') if *digits > 0 => *part = SizePart::Cr,
+                    (SizePart::Extension, 0x20..=0x7e | b'\t' | 0x80..) => {}
+                    (SizePart::Cr, b'\n') => {
+                        self.state = match *size {
+                            0 => State::Trailers { buffer: Vec::new(), scan: Scan::default() },
+                            left => State::Data { left },
+                        };
+                    }
+                    _ => return Err(Reject::Chunk),
+                }
+                Ok(1)
+            }
+            State::DataEnd { cr } => {
+                match (*cr, byte) {
+                    (false, b'\r') => *cr = true,
+                    (true, b'\n') => self.state = SIZE,
+                    _ => return Err(Reject::Chunk),
+                }
+                Ok(1)
+            }
+            State::Trailers { buffer, scan } => {
+                let before = buffer.len();
+                let room = limits.bytes.saturating_sub(before).saturating_add(2);
+                buffer.extend_from_slice(&input[..input.len().min(room)]);
+                match scan.find_end(buffer, limits.bytes) {
+                    Err(Reject::HeadTooLarge) => Err(Reject::TrailerTooLarge),
+                    Err(_) => Err(Reject::Trailer),
+                    Ok(None) => Ok(buffer.len() - before),
+                    Ok(Some(end)) => {
+                        parse::trailers(&buffer[..end], limits, trailers)?;
+                        self.state = State::Done;
+                        Ok(end - before)
+                    }
+                }
+            }
+            State::Data { .. } | State::Done => Ok(0),
+        }
+    }
+}

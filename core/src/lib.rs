@@ -1,0 +1,33 @@
+//! Weir's engine: an L7 proxy without I/O.
+//!
+//! `(config, seed, [(t, event)...])` decides everything. This crate reads no clock, socket, file or entropy
+//! and iterates no randomly ordered map: the same log of inputs gives the same decisions and the same bytes.
+//!
+//! Reading order: [`engine`] is the surface; [`exchange`] is the life of a request; [`connection`] is what
+//! one connection is doing; [`router`] and [`cluster`] choose where it goes; [`http1`] turns bytes into heads
+//! and back; [`config`] is what all of them read. The arrows go down the list of modules below.
+#![forbid(unsafe_code)]
+
+pub mod engine;
+pub mod exchange;
+pub mod connection;
+pub mod drain;
+pub mod router;
+pub mod cluster;
+pub mod config;
+pub mod filter;
+pub mod format;
+pub mod record;
+pub mod http1;
+pub mod http;
+pub mod shared;
+pub mod stats;
+pub mod map;
+pub mod buffer;
+pub mod timer;
+pub mod limit;
+pub mod id;
+pub mod rng;
+pub mod time;
+
+pub use engine::Engine;

@@ -1,0 +1,75 @@
+//! Every named limit, with its default and where the default comes from. What grows, grows up to one of
+//! these; the config overrides those that Envoy's API can set.
+
+use crate::time::Duration;
+
+/// Bytes that one connection may hold back before its source is paused
+/// (`Listener.per_connection_buffer_limit_bytes`, `Cluster.per_connection_buffer_limit_bytes`: 1 MiB).
+pub const CONNECTION_BUFFER: usize = 1 << 20;
+
+/// Bytes of request body kept for a retry. `RouteAction.request_body_buffer_limit` and
+/// `Route.per_request_buffer_limit_bytes` default to the connection's limit; we keep at most this much
+/// (64 KiB), so that a thousand uploads do not hold a gigabyte on the chance of a retry.
+pub const REPLAY_BODY: usize = 64 << 10;
+
+/// Largest request or response head in KiB (`HttpConnectionManager.max_request_headers_kb`: 60).
+pub const HEAD_KB: u32 = 60;
+
+/// Most header fields in a head, and most trailers (`HttpProtocolOptions.max_headers_count`: 100).
+pub const HEADERS: usize = 100;
+
+/// Longest chunk-size line, extensions included: 16 hex digits and room for an extension that is ignored.
+/// RFC 9112 section 7.1.1 asks recipients to limit chunk extensions.
+pub const CHUNK_LINE: usize = 4096;
+
+/// Bytes handed to the driver for one vectored write.
+pub const TRANSMIT: usize = 256 << 10;
+
+/// Connections accepted over all listeners and workers (50,000: the edge best practice for
+/// `envoy.resource_monitors.global_downstream_max_connections`).
+pub const GLOBAL_CONNECTIONS: u64 = 50_000;
+
+/// Time for a whole request head to arrive once its first byte has (`request_headers_timeout`). Envoy's
+/// default is none, which lets a slow client hold a connection for ever; 60 s is nginx's
+/// `client_header_timeout`.
+pub const REQUEST_HEADERS_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time without any request on a downstream connection, or without use of a pooled upstream one
+/// (`HttpProtocolOptions.idle_timeout`: 1 h).
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Time without a byte in either direction on an exchange (`stream_idle_timeout`: 5 min).
+pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Time from the end of the request to the end of the response (`RouteAction.timeout`: 15 s).
+pub const ROUTE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time for an upstream connection to be made (`Cluster.connect_timeout`: 5 s).
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time that a closing connection waits for its peer to take the last bytes and close
+/// (`HttpConnectionManager.delayed_close_timeout`: 1 s).
+pub const DELAYED_CLOSE: Duration = Duration::from_secs(1);
+
+/// First and longest retry back-off (`RetryBackOff.base_interval`: 25 ms; `max_interval`: ten times that).
+pub const RETRY_BASE: Duration = Duration::from_millis(25);
+
+/// Circuit breakers of a cluster that sets none (`CircuitBreakers.Thresholds`: 1024 connections, pending
+/// requests and requests; retries are bounded by the retry budget instead of Envoy's 3).
+pub const BREAKER: u32 = 1024;
+
+/// Share of active requests that may be retries, in percent (`RetryBudget.budget_percent`: 20).
+pub const RETRY_BUDGET_PERCENT: f64 = 20.0;
+
+/// Retries that are always allowed (`RetryBudget.min_retry_concurrency`: 3).
+pub const MIN_RETRY_CONCURRENCY: u32 = 3;
+
+/// Time between DNS queries for one cluster (`Cluster.dns_refresh_rate`: 5 s).
+pub const DNS_REFRESH: Duration = Duration::from_secs(5);
+
+/// Time from the start of a drain to the closing of what is left (`--drain-time-s`: 600).
+pub const DRAIN_TIME: Duration = Duration::from_secs(600);
+
+/// Bodies given to connections that were half-closed or ended early are read and dropped up to this many
+/// bytes before the connection is cut, so that the peer sees our answer and not a reset.
+pub const DISCARD: usize = 256 << 10;

@@ -1,0 +1,187 @@
+//! One queue of deadlines for a whole engine; every deadline says why.
+//!
+//! A machine keeps its deadlines, one for each reason, in a small array ([`Deadlines`]) and the queue holds
+//! at most one live entry for it. Moving a deadline later touches only the array: the queue's entry then
+//! fires early, finds nothing due and is set again. So the timeouts that every request arms and disarms
+//! cost two stores and no heap operation.
+
+use crate::id::{ClusterId, ConnId, ExchangeId};
+use crate::time::Instant;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Whose deadline it is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// A connection: connect, idle, request-header and lifetime limits.
+    Connection(ConnId),
+    /// An exchange: route, try, idle and lifetime limits, and retry back-off.
+    Exchange(ExchangeId),
+    /// A cluster: the next DNS refresh.
+    Cluster(ClusterId),
+    /// The engine itself: the end of a drain.
+    Engine,
+}
+
+/// When something is due, and for whom.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// When [`handle_timeout`](crate::Engine::handle_timeout) should be called.
+    pub at: Instant,
+    /// Whose deadline it is.
+    pub owner: Owner,
+}
+
+/// The engine's queue, ordered by time and then by when the entry was made.
+#[derive(Debug, Default)]
+pub struct TimerQueue {
+    heap: BinaryHeap<Reverse<(Instant, u64, Owner)>>,
+    sequence: u64,
+}
+
+impl TimerQueue {
+    /// The next entry, due or not.
+    pub fn peek(&self) -> Option<Deadline> {
+        self.heap.peek().map(|Reverse((at, _, owner))| Deadline { at: *at, owner: *owner })
+    }
+
+    /// Takes the next entry if its time has come.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Deadline> {
+        let due = self.peek().filter(|next| next.at <= now)?;
+        self.heap.pop();
+        Some(due)
+    }
+
+    fn push(&mut self, at: Instant, owner: Owner) {
+        self.sequence += 1;
+        self.heap.push(Reverse((at, self.sequence, owner)));
+    }
+}
+
+/// A reason for a deadline: a fieldless enum that numbers its variants from zero.
+pub trait Reason: Copy + 'static {
+    /// Every reason, in the order of their numbers.
+    const ALL: &'static [Self];
+    /// The reason's place in [`Self::ALL`].
+    fn index(self) -> usize;
+}
+
+/// Declares the reasons of one machine.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! reasons {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$vdoc:meta])* $variant:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+        $vis enum $name { $($(#[$vdoc])* $variant),* }
+
+        impl $crate::timer::Reason for $name {
+            const ALL: &'static [Self] = &[$($name::$variant),*];
+            fn index(self) -> usize { self as usize }
+        }
+    };
+}
+
+/// The deadlines of one machine: at most one for each of its `N` reasons.
+#[derive(Clone, Debug)]
+pub struct Deadlines<const N: usize> {
+    at: [Instant; N],
+    /// The time of this machine's live entry in the queue; older entries are spurious.
+    queued: Instant,
+}
+
+impl<const N: usize> Default for Deadlines<N> {
+    fn default() -> Self {
+        Deadlines { at: [Instant::NEVER; N], queued: Instant::NEVER }
+    }
+}
+
+impl<const N: usize> Deadlines<N> {
+    /// Sets or moves the deadline for `reason`.
+    pub fn set(&mut self, reason: impl Reason, at: Instant, owner: Owner, queue: &mut TimerQueue) {
+        self.at[reason.index()] = at;
+        if at < self.queued {
+            self.queued = at;
+            queue.push(at, owner);
+        }
+    }
+
+    /// There is no longer a deadline for `reason`.
+    pub fn clear(&mut self, reason: impl Reason) {
+        self.at[reason.index()] = Instant::NEVER;
+    }
+
+    /// There are no deadlines any more. Entries left in the queue will find nothing.
+    pub fn clear_all(&mut self) {
+        self.at = [Instant::NEVER; N];
+    }
+
+    /// When `reason` is due, if it is set.
+    pub fn get(&self, reason: impl Reason) -> Option<Instant> {
+        Some(self.at[reason.index()]).filter(|at| *at != Instant::NEVER)
+    }
+
+    /// The machine's entry came up: answers the earliest reason that is due and clears it, or sets the
+    /// entry again and answers `None`. Ask until `None`.
+    #[must_use]
+    pub fn pop_due<R: Reason>(&mut self, now: Instant, owner: Owner, queue: &mut TimerQueue) -> Option<R> {
+        self.queued = Instant::NEVER;
+        let (index, at) = self.at.iter().copied().enumerate().min_by_key(|(_, at)| *at)?;
+        if at > now {
+            if at != Instant::NEVER {
+                self.queued = at;
+                queue.push(at, owner);
+            }
+            return None;
+        }
+        self.at[index] = Instant::NEVER;
+        R::ALL.get(index).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    reasons! { enum Why { Idle, Route } }
+
+    fn at(nanos: u64) -> Instant {
+        Instant::from_nanos(nanos)
+    }
+
+    #[test]
+    fn fires_at_the_exact_tick_and_says_why() {
+        let (mut queue, mut mine) = (TimerQueue::default(), Deadlines::<2>::default());
+        mine.set(Why::Idle, at(100), Owner::Engine, &mut queue);
+        mine.set(Why::Route, at(50), Owner::Engine, &mut queue);
+        assert_eq!(queue.peek().map(|next| next.at), Some(at(50)));
+        assert!(queue.pop_due(at(49)).is_none());
+        assert!(queue.pop_due(at(50)).is_some());
+        assert_eq!(mine.pop_due(at(50), Owner::Engine, &mut queue), Some(Why::Route));
+        assert_eq!(mine.pop_due::<Why>(at(50), Owner::Engine, &mut queue), None);
+        assert_eq!(queue.peek().map(|next| next.at), Some(at(100)));
+    }
+
+    #[test]
+    fn moving_a_deadline_later_leaves_the_queue_alone() {
+        let (mut queue, mut mine) = (TimerQueue::default(), Deadlines::<2>::default());
+        mine.set(Why::Idle, at(10), Owner::Engine, &mut queue);
+        for later in 11..1000 {
+            mine.set(Why::Idle, at(later), Owner::Engine, &mut queue);
+        }
+        assert_eq!(queue.heap.len(), 1);
+        assert!(queue.pop_due(at(10)).is_some());
+        assert_eq!(mine.pop_due::<Why>(at(10), Owner::Engine, &mut queue), None);
+        assert_eq!(queue.peek().map(|next| next.at), Some(at(999)));
+    }
+
+    #[test]
+    fn a_cleared_deadline_does_not_fire() {
+        let (mut queue, mut mine) = (TimerQueue::default(), Deadlines::<2>::default());
+        mine.set(Why::Idle, at(10), Owner::Engine, &mut queue);
+        mine.clear(Why::Idle);
+        assert!(queue.pop_due(at(10)).is_some());
+        assert_eq!(mine.pop_due::<Why>(at(10), Owner::Engine, &mut queue), None);
+        assert!(queue.peek().is_none());
+    }
+}

@@ -1,0 +1,19 @@
+//! The driver of Weir's engine: tokio sockets, one engine per worker thread, and a primary thread that
+//! coordinates them.
+//!
+//! Reading order: [`run`](mod@run) is the life of the process; [`worker`] drives one engine; [`socket`] moves
+//! one connection's bytes; [`net`] is the seam to the operating system (and, in simulation, to turmoil).
+#![forbid(unsafe_code)]
+
+pub mod access_log;
+pub mod admin;
+pub mod cli;
+pub mod clock;
+pub mod demo;
+pub mod logging;
+pub mod net;
+pub mod resolver;
+pub mod run;
+pub mod socket;
+pub mod system;
+pub mod worker;

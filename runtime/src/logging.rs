@@ -1,0 +1,74 @@
+//! The process's own log, on standard error, with a level that the admin page can change.
+
+use clap::ValueEnum;
+use std::sync::OnceLock;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{fmt, registry, reload, Registry};
+
+/// How much is logged; Envoy's names.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    #[value(alias = "warning")]
+    Warn,
+    Error,
+    #[value(alias = "critical")]
+    Off,
+}
+
+impl Level {
+    /// Envoy's name for the level.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warning",
+            Level::Error => "error",
+            Level::Off => "off",
+        }
+    }
+
+    fn filter(self) -> LevelFilter {
+        match self {
+            Level::Trace => LevelFilter::TRACE,
+            Level::Debug => LevelFilter::DEBUG,
+            Level::Info => LevelFilter::INFO,
+            Level::Warn => LevelFilter::WARN,
+            Level::Error => LevelFilter::ERROR,
+            Level::Off => LevelFilter::OFF,
+        }
+    }
+}
+
+static HANDLE: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+static CURRENT: std::sync::Mutex<Level> = std::sync::Mutex::new(Level::Info);
+
+/// Starts logging. A second call only sets the level.
+pub fn start(level: Level) {
+    let (filter, handle) = reload::Layer::new(level.filter());
+    let subscriber = registry().with(filter).with(fmt::layer().with_writer(std::io::stderr).with_target(false));
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        let _ = HANDLE.set(handle);
+    }
+    set_level(level);
+}
+
+/// Changes the level.
+pub fn set_level(level: Level) {
+    if let Ok(mut current) = CURRENT.lock() {
+        *current = level;
+    }
+    if let Some(handle) = HANDLE.get() {
+        let _ = handle.modify(|filter| *filter = level.filter());
+    }
+}
+
+/// The level.
+pub fn level() -> Level {
+    CURRENT.lock().map_or(Level::Info, |level| *level)
+}

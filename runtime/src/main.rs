@@ -1,0 +1,61 @@
+//! The `weir` binary.
+
+use clap::Parser;
+use std::process::ExitCode;
+use weir::cli::{Cli, Command, Format, OnUnsupported, ValidateArgs};
+use weir::logging::{self, Level};
+use weir_core::config::v3;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => {
+            logging::start(args.log_level);
+            end(weir::run::run(args).map(drop))
+        }
+        Command::Validate(args) => validate(&args),
+        Command::Demo(args) => {
+            logging::start(Level::Warn);
+            end(weir::demo::run(&args))
+        }
+    }
+}
+
+fn end(result: Result<(), weir::run::StartError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stderr)]
+fn report(error: &str) {
+    eprintln!("weir: {error}");
+}
+
+#[allow(clippy::print_stdout)]
+fn validate(args: &ValidateArgs) -> ExitCode {
+    let text = match std::fs::read_to_string(&args.config) {
+        Ok(text) => text,
+        Err(error) => {
+            report(&format!("cannot read the config {}: {error}", args.config.display()));
+            return ExitCode::FAILURE;
+        }
+    };
+    let loaded = v3::load(&text, &args.config.display().to_string());
+    let refused = loaded.config.is_none() || (args.on_unsupported == OnUnsupported::Error && loaded.has_unsupported());
+    match args.format {
+        Format::Json => println!("{}", v3::diagnostics_to_json(&loaded.diagnostics)),
+        Format::Text => {
+            for finding in &loaded.diagnostics {
+                println!("{finding}");
+            }
+            if !refused {
+                println!("{}: OK", args.config.display());
+            }
+        }
+    }
+    if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,89 @@
+//! The seam to the network: listen, accept, connect, and the stream.
+
+use socket2::{Domain, Protocol, Socket, Type};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use weir_core::config::Bind;
+use weir_core::record::Addresses;
+
+/// A network that connections come from and go to.
+pub trait Net: Clone + 'static {
+    /// A listening socket that no thread has taken over yet.
+    type Bound: Send + 'static;
+    /// A listening socket of one worker.
+    type Listener: 'static;
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
+
+    /// Opens a listening socket; answers it and its address.
+    fn listen(&self, bind: &Bind) -> io::Result<(Self::Bound, SocketAddr)>;
+
+    /// Takes a listening socket over, on the thread that will accept from it.
+    fn adopt(&self, bound: Self::Bound) -> io::Result<Self::Listener>;
+
+    /// Accepts a connection.
+    fn poll_accept(&self, listener: &Self::Listener, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Addresses)>>;
+
+    /// Closes a connection so that its peer sees an error.
+    fn reset(stream: Self::Stream);
+
+    /// Makes a connection.
+    fn connect(&self, address: SocketAddr) -> impl Future<Output = io::Result<(Self::Stream, Addresses)>> + 'static;
+}
+
+/// The operating system's network, through tokio.
+#[derive(Copy, Clone, Debug)]
+pub struct TokioNet;
+
+impl Net for TokioNet {
+    type Bound = std::net::TcpListener;
+    type Listener = TcpListener;
+    type Stream = TcpStream;
+
+    fn listen(&self, bind: &Bind) -> io::Result<(Self::Bound, SocketAddr)> {
+        let socket = Socket::new(Domain::for_address(bind.address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(bind.reuse_port)?;
+        if bind.address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        // Accepted sockets inherit it: no system call for each.
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&bind.address.into())?;
+        socket.listen(bind.backlog.min(i32::MAX as u32) as i32)?;
+        let listener: std::net::TcpListener = socket.into();
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    }
+
+    fn adopt(&self, bound: Self::Bound) -> io::Result<Self::Listener> {
+        TcpListener::from_std(bound)
+    }
+
+    fn poll_accept(&self, listener: &Self::Listener, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Addresses)>> {
+        listener.poll_accept(cx).map(|accepted| {
+            let (stream, remote) = accepted?;
+            let local = stream.local_addr()?;
+            Ok((stream, Addresses { local, remote }))
+        })
+    }
+
+    fn reset(stream: Self::Stream) {
+        // With no time to linger, closing sends RST.
+        let _ = stream.set_zero_linger();
+    }
+
+    fn connect(&self, address: SocketAddr) -> impl Future<Output = io::Result<(Self::Stream, Addresses)>> + 'static {
+        async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let local = stream.local_addr()?;
+            Ok((stream, Addresses { local, remote: address }))
+        }
+    }
+}

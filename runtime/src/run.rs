@@ -1,0 +1,458 @@
+//! The life of the process: start, serve, reload, drain, end.
+
+use crate::access_log::{self, LogWriter};
+use crate::admin::{self, Admin, State};
+use crate::cli::{OnUnsupported, RunArgs};
+use crate::clock::Clock;
+use crate::net::{Net, TokioNet};
+use crate::resolver::Resolver;
+use crate::system;
+use crate::worker::{Command, Drain, Parts, Upcall, Worker};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{signal, SignalKind};
+use tokio::sync::mpsc;
+use weir_core::cluster::{ClusterState, DnsError, Question, Resolved};
+use weir_core::config::{v3, Bind, Config};
+use weir_core::id::QueryId;
+use weir_core::rng::Seed;
+use weir_core::shared::Shared;
+use weir_core::stats::Registry;
+use weir_core::Engine;
+
+/// Why the process did not start, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The config file cannot be read.
+    #[error("cannot read the config {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The config is wrong; the diagnostics have been printed.
+    #[error("the config {} was refused: {errors} {}; see above", path.display(), if *errors == 1 { "finding" } else { "findings" })]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// How many findings refused it.
+        errors: usize,
+    },
+    /// A listener's address is taken, not ours, or not allowed.
+    #[error("listener {name}: cannot listen on {address}: {error}")]
+    Listen {
+        /// The listener.
+        name: String,
+        /// Its address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A cluster's name does not resolve.
+    #[error("cluster {cluster}: {error}")]
+    Resolve {
+        /// The cluster.
+        cluster: String,
+        /// Why.
+        error: DnsError,
+    },
+    /// An access log cannot be opened.
+    #[error(transparent)]
+    AccessLog(#[from] access_log::OpenError),
+    /// The system refuses threads, or the like.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Reads and loads a config file, printing what is wrong with it.
+pub fn load(path: &Path, on_unsupported: OnUnsupported) -> Result<(Config, String), StartError> {
+    let text = std::fs::read_to_string(path).map_err(|error| StartError::Read { path: path.to_owned(), error })?;
+    let loaded = v3::load(&text, &path.display().to_string());
+    let refused = report(&loaded, on_unsupported);
+    match loaded.config {
+        Some(config) if refused == 0 => Ok((config, text)),
+        _ => Err(StartError::Config { path: path.to_owned(), errors: refused.max(1) }),
+    }
+}
+
+/// Logs findings; answers how many refuse the config.
+fn report(loaded: &v3::Loaded, on_unsupported: OnUnsupported) -> usize {
+    let mut refused = 0;
+    for finding in &loaded.diagnostics {
+        let fatal = match finding.severity {
+            v3::Severity::Error => true,
+            v3::Severity::Unsupported => on_unsupported == OnUnsupported::Error,
+            v3::Severity::Warning => false,
+        };
+        refused += usize::from(fatal);
+        if fatal {
+            tracing::error!("{finding}");
+        } else {
+            tracing::warn!("{finding}");
+        }
+    }
+    refused
+}
+
+/// A running proxy, as its primary thread sees it.
+pub struct Primary<N: Net> {
+    net: N,
+    args: RunArgs,
+    config: Arc<Config>,
+    text: String,
+    /// Open listeners: what they are bound to, and where that turned out to be.
+    listeners: BTreeMap<Arc<str>, (Bind, SocketAddr)>,
+    workers: Vec<WorkerHandle<N>>,
+    upcalls: mpsc::UnboundedReceiver<Upcall>,
+    log: LogWriter,
+    resolver: Option<Resolver>,
+    state: Arc<State<N>>,
+    draining: bool,
+    drained: usize,
+    cut: u32,
+}
+
+struct WorkerHandle<N: Net> {
+    commands: mpsc::UnboundedSender<Command<N>>,
+    thread: JoinHandle<()>,
+}
+
+/// Runs the proxy until it has drained. Answers how many exchanges were cut.
+pub fn run(args: RunArgs) -> Result<u32, StartError> {
+    let (config, text) = load(&args.config, args.on_unsupported)?;
+    run_config(args, config, text, |_| {})
+}
+
+/// Runs a config that is loaded already; calls `ready` once everything listens.
+pub fn run_config(args: RunArgs, config: Config, text: String, ready: impl FnOnce(&Bound)) -> Result<u32, StartError> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let mut signals = Signals::register()?;
+        let (mut primary, bound, admin) = start(TokioNet, args, config, text).await?;
+        for (name, address) in &bound.listeners {
+            tracing::info!("listener {name} listens on {address}");
+        }
+        if let Some(address) = bound.admin {
+            tracing::info!("admin listens on {address}");
+        }
+        ready(&bound);
+        primary.serve(&mut signals, admin).await;
+        Ok(primary.finish())
+    })
+}
+
+/// Where everything listens.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    /// Listeners by name.
+    pub listeners: Vec<(Arc<str>, SocketAddr)>,
+    /// The admin page.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Everything that can fail comes first; nothing is started before all of it has worked.
+async fn start<N: Net + Send + Sync>(
+    net: N,
+    args: RunArgs,
+    mut config: Config,
+    text: String,
+) -> Result<(Primary<N>, Bound, Option<tokio::net::TcpListener>), StartError> {
+    config.hostname = system::hostname().into();
+    let config = Arc::new(config);
+    let workers = args.concurrency.map_or_else(system::hardware_threads, usize::from);
+    let sinks = access_log::open(&config.sinks)?;
+    let mut bound = Bound::default();
+    let (mut listeners, mut sockets) = (BTreeMap::new(), Vec::new());
+    for listener in &config.listeners {
+        let (opened, address) = open_listener(&net, &listener.name, &listener.bind, workers)?;
+        bound.listeners.push((Arc::clone(&listener.name), address));
+        listeners.insert(Arc::clone(&listener.name), (listener.bind.clone(), address));
+        sockets.push((Arc::clone(&listener.name), opened));
+    }
+    let admin = match &config.admin {
+        Some(admin) => Some(open_admin(admin.address).await?),
+        None => None,
+    };
+    bound.admin = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let resolver = resolve_all(&config).await?;
+    let log = LogWriter::start(sinks)?;
+
+    let (shared, clock, seed) = (Arc::new(Shared::default()), Clock::start(), seed());
+    let (upcall, upcalls) = mpsc::unbounded_channel();
+    let (mut handles, mut registries) = (Vec::new(), Vec::new());
+    let mut shares: Vec<Vec<(Arc<str>, N::Bound)>> = (0..workers).map(|_| Vec::new()).collect();
+    for (name, opened) in sockets {
+        for (share, socket) in shares.iter_mut().zip(opened) {
+            share.push((Arc::clone(&name), socket));
+        }
+    }
+    for (index, share) in shares.into_iter().enumerate() {
+        let engine = Engine::new(Arc::clone(&config), Arc::clone(&shared), seed.fork(&format!("worker-{index}")), clock.now(), Clock::wall());
+        registries.push(engine.stats());
+        let parts = Parts { net: net.clone(), index, clock, engine, upcalls: upcall.clone(), log: log.clone() };
+        handles.push(spawn_worker(parts, share)?);
+    }
+    let state = Arc::new(State {
+        registries,
+        shared,
+        commands: handles.iter().map(|handle| handle.commands.clone()).collect(),
+        inner: std::sync::Mutex::new(Admin::new(Arc::clone(&config), text.clone(), bound.clone())),
+        args: args.clone(),
+        log: log.clone(),
+        quit: tokio::sync::Notify::new(),
+        drain: tokio::sync::Notify::new(),
+    });
+    let primary = Primary {
+        net,
+        args,
+        config,
+        text,
+        listeners,
+        workers: handles,
+        upcalls,
+        log,
+        resolver,
+        state,
+        draining: false,
+        drained: 0,
+        cut: 0,
+    };
+    Ok((primary, bound, admin))
+}
+
+/// A seed from the system: production's one draw of entropy for decisions.
+fn seed() -> Seed {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    Seed(RandomState::new().build_hasher().finish())
+}
+
+/// One socket a worker, or one for the first worker only if ports are not to be shared.
+fn open_listener<N: Net>(net: &N, name: &Arc<str>, bind: &Bind, workers: usize) -> Result<(Vec<N::Bound>, SocketAddr), StartError> {
+    let fault = |error| StartError::Listen { name: name.to_string(), address: bind.address, error };
+    if bind.reuse_port && bind.address.port() != 0 {
+        // SO_REUSEPORT would let us share a port with another process of the same user, unnoticed.
+        drop(net.listen(&Bind { reuse_port: false, ..bind.clone() }).map_err(fault)?);
+    }
+    let (first, address) = net.listen(bind).map_err(fault)?;
+    let mut sockets = vec![first];
+    if bind.reuse_port {
+        let bind = Bind { address, ..bind.clone() };
+        for _ in 1..workers {
+            sockets.push(net.listen(&bind).map_err(fault)?.0);
+        }
+    }
+    Ok((sockets, address))
+}
+
+async fn open_admin(address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
+    let opened = tokio::net::TcpListener::bind(address).await;
+    opened.map_err(|error| StartError::Listen { name: "admin".to_owned(), address, error })
+}
+
+/// Resolves every name of the config once: a name that does not resolve at the start is most likely wrong.
+async fn resolve_all(config: &Config) -> Result<Option<Resolver>, StartError> {
+    let probe = Shared::default();
+    let registry = Registry::default();
+    let mut resolver = None;
+    for cluster in config.clusters.values() {
+        let rng = weir_core::rng::Rng::new(Seed(0));
+        let questions = ClusterState::new(Arc::clone(cluster), &probe, &registry, rng).questions();
+        for (_, question) in questions {
+            let fault = |error| StartError::Resolve { cluster: cluster.name.to_string(), error };
+            if resolver.is_none() {
+                resolver = Some(Resolver::from_system().map_err(fault)?);
+            }
+            if let Some(resolver) = &resolver {
+                resolver.resolve(&question).await.map_err(fault)?;
+            }
+        }
+    }
+    Ok(resolver)
+}
+
+fn spawn_worker<N: Net + Send>(parts: Parts<N>, sockets: Vec<(Arc<str>, N::Bound)>) -> io::Result<WorkerHandle<N>> {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let _ = commands.send(Command::Listen(sockets));
+    let thread = std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
+        if let Err(error) = system::pin_thread(parts.index) {
+            tracing::warn!("worker {} is not pinned to a processor: {error}", parts.index);
+        }
+        match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime.block_on(Worker::serve(parts, receiver)),
+            Err(error) => tracing::error!("worker {} has no runtime: {error}", parts.index),
+        }
+    })?;
+    Ok(WorkerHandle { commands, thread })
+}
+
+/// The signals that the process listens to.
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+    hup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn register() -> io::Result<Signals> {
+        Ok(Signals {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl<N: Net + Send + Sync> Primary<N> {
+    /// Serves until a drain has ended.
+    async fn serve(&mut self, signals: &mut Signals, admin: Option<tokio::net::TcpListener>) {
+        let page = admin.map(|listener| tokio::task::spawn_local(admin::serve(listener, Arc::clone(&self.state))));
+        let state = Arc::clone(&self.state);
+        while self.drained < self.workers.len() {
+            tokio::select! {
+                biased;
+                _ = signals.term.recv() => self.drain_on("SIGTERM"),
+                _ = signals.int.recv() => self.drain_on("SIGINT"),
+                _ = signals.hup.recv() => self.reload().await,
+                () = state.quit.notified() => self.drain_on("/quitquitquit"),
+                () = state.drain.notified() => self.drain_listeners(),
+                upcall = self.upcalls.recv() => match upcall {
+                    Some(upcall) => self.upcall(upcall),
+                    None => break,
+                },
+            }
+        }
+        if let Some(page) = page {
+            page.abort();
+        }
+    }
+
+    fn tell(&self, command: impl Fn() -> Command<N>) {
+        for worker in &self.workers {
+            let _ = worker.commands.send(command());
+        }
+    }
+
+    fn upcall(&mut self, upcall: Upcall) {
+        match upcall {
+            Upcall::Nudge => self.tell(|| Command::Nudge),
+            Upcall::Drained { cut } => {
+                self.drained += 1;
+                self.cut += cut;
+            }
+            Upcall::Resolve { worker, query, question } => self.resolve(worker, query, question),
+        }
+    }
+
+    fn resolve(&mut self, worker: usize, query: QueryId, question: Question) {
+        if self.resolver.is_none() {
+            self.resolver = Resolver::from_system().ok();
+        }
+        let (resolver, commands) = (self.resolver.clone(), self.workers[worker].commands.clone());
+        tokio::task::spawn_local(async move {
+            let result: Result<Resolved, DnsError> = match resolver {
+                Some(resolver) => resolver.resolve(&question).await,
+                None => Err(DnsError("there is no resolver".into())),
+            };
+            if let Err(error) = &result {
+                tracing::warn!("{error}");
+            }
+            let _ = commands.send(Command::Resolved(query, result));
+        });
+    }
+
+    /// The first signal drains; the second ends at once.
+    fn drain_on(&mut self, why: &str) {
+        let time = if self.draining { Duration::ZERO } else { Duration::from_secs(self.args.drain_time) };
+        match self.draining {
+            false => tracing::info!("{why}: draining for at most {} s; a second signal ends at once", self.args.drain_time),
+            true => tracing::warn!("{why} again: ending now"),
+        }
+        self.draining = true;
+        self.state.set_draining();
+        self.drain_listeners();
+        self.tell(|| Command::Drain(Drain::Process(time)));
+    }
+
+    /// Closes every listener after taking what it has accepted.
+    fn drain_listeners(&mut self) {
+        for name in std::mem::take(&mut self.listeners).into_keys() {
+            self.tell(|| Command::Unlisten(Arc::clone(&name)));
+            self.tell(|| Command::Drain(Drain::Listener(Arc::clone(&name))));
+        }
+    }
+
+    /// Reads the config again. Whatever is wrong with it, what runs goes on as it is.
+    async fn reload(&mut self) {
+        if self.draining {
+            return;
+        }
+        match self.try_reload().await {
+            Ok(true) => tracing::info!("the config {} was reloaded", self.args.config.display()),
+            Ok(false) => tracing::info!("the config {} has not changed", self.args.config.display()),
+            Err(error) => tracing::error!("reload failed, the old config goes on: {error}"),
+        }
+    }
+
+    async fn try_reload(&mut self) -> Result<bool, StartError> {
+        let (mut config, text) = load(&self.args.config, self.args.on_unsupported)?;
+        if text == self.text {
+            return Ok(false);
+        }
+        config.hostname = Arc::clone(&self.config.hostname);
+        let config = Arc::new(config);
+        let sinks = access_log::open(&config.sinks)?;
+        if let Some(resolver) = resolve_all(&config).await? {
+            self.resolver = Some(resolver);
+        }
+        // New and moved listeners are opened before anything is changed.
+        let mut opened = Vec::new();
+        for listener in &config.listeners {
+            let same = |(bind, _): &(Bind, SocketAddr)| *bind == listener.bind;
+            if !self.listeners.get(&listener.name).is_some_and(same) {
+                opened.push((listener, open_listener(&self.net, &listener.name, &listener.bind, self.workers.len())?));
+            }
+        }
+        self.log.replace(sinks);
+        let gone: Vec<Arc<str>> =
+            self.listeners.keys().filter(|name| !config.listeners.iter().any(|listener| listener.name == **name)).cloned().collect();
+        self.tell(|| Command::Config(Arc::clone(&config)));
+        for (listener, (sockets, address)) in opened {
+            self.tell(|| Command::Unlisten(Arc::clone(&listener.name)));
+            tracing::info!("listener {} listens on {address}", listener.name);
+            self.listeners.insert(Arc::clone(&listener.name), (listener.bind.clone(), address));
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                let _ = worker.commands.send(Command::Listen(vec![(Arc::clone(&listener.name), socket)]));
+            }
+        }
+        for name in gone {
+            self.listeners.remove(&name);
+            self.tell(|| Command::Unlisten(Arc::clone(&name)));
+        }
+        self.config = Arc::clone(&config);
+        self.text.clone_from(&text);
+        let listeners = self.listeners.iter().map(|(name, (_, address))| (Arc::clone(name), *address)).collect();
+        self.state.replace(config, text, listeners);
+        Ok(true)
+    }
+
+    /// Ends the workers; answers how many exchanges were cut.
+    fn finish(self) -> u32 {
+        self.tell(|| Command::Stop);
+        for worker in self.workers {
+            let _ = worker.thread.join();
+        }
+        self.log.flush();
+        match self.cut {
+            0 => tracing::info!("drained; nothing was cut"),
+            cut => tracing::warn!("drained; {cut} exchanges were cut at the deadline"),
+        }
+        self.cut
+    }
+}

@@ -1,0 +1,312 @@
+//! One connection's socket and the task that waits for it.
+//!
+//! The task reads and hands bytes to the engine. What the engine then wants to send, to this or another
+//! connection, is written at once by whoever runs (see [`Worker::run`]); only a socket that would block
+//! leaves the rest to its own task.
+
+use crate::net::Net;
+use crate::worker::Worker;
+use bytes::BytesMut;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{pin, Pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use weir_core::buffer::Outbox;
+use weir_core::engine::{ConnectError, IoFault, Transmit};
+use weir_core::id::ConnId;
+
+/// Slices given to one vectored write.
+const SLICES: usize = 16;
+
+/// How the socket is to end.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Ending {
+    /// It is not.
+    None,
+    /// Shut the sending side down once all is sent.
+    ShutdownWrite,
+    /// Close once all is sent.
+    Close,
+    /// It is over: the task ends.
+    Over,
+}
+
+/// One connection's socket.
+#[derive(Debug)]
+pub struct Socket<N: Net> {
+    stream: RefCell<Option<N::Stream>>,
+    /// What could not be sent yet.
+    outbox: RefCell<Outbox>,
+    /// What the engine did not take yet.
+    input: RefCell<BytesMut>,
+    waker: RefCell<Option<Waker>>,
+    readable: Cell<bool>,
+    eof: Cell<bool>,
+    ending: Cell<Ending>,
+}
+
+impl<N: Net> Socket<N> {
+    /// The socket of `stream`; of a connection that is being made if there is none.
+    pub fn new(stream: Option<N::Stream>) -> Socket<N> {
+        Socket {
+            stream: RefCell::new(stream),
+            outbox: RefCell::default(),
+            input: RefCell::default(),
+            waker: RefCell::new(None),
+            readable: Cell::new(true),
+            eof: Cell::new(false),
+            ending: Cell::new(Ending::None),
+        }
+    }
+
+    /// Lets the task go on where whoever wrote for it had to stop.
+    pub fn wake_task(&self) {
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Reads, or stops reading.
+    pub fn set_readable(&self, readable: bool) {
+        self.readable.set(readable);
+        if readable {
+            self.wake();
+        }
+    }
+
+    /// Shuts the sending side down once all is sent.
+    pub fn shutdown_write(&self) {
+        if self.ending.get() == Ending::None {
+            self.ending.set(Ending::ShutdownWrite);
+            self.wake();
+        }
+    }
+
+    /// Closes once all is sent.
+    pub fn close(&self) {
+        self.ending.set(Ending::Close);
+        self.wake();
+    }
+
+    /// Closes now.
+    pub fn end(&self) {
+        self.ending.set(Ending::Over);
+        self.stream.borrow_mut().take();
+        self.outbox.borrow_mut().clear();
+        self.wake();
+    }
+
+    /// The stream, to be ended in a way of its own.
+    pub fn take_stream(&self) -> Option<N::Stream> {
+        self.stream.borrow_mut().take()
+    }
+
+    /// Whether bytes wait for the socket to take them.
+    pub fn is_blocked(&self) -> bool {
+        !self.outbox.borrow().is_empty()
+    }
+
+    /// Writes what the engine has for this connection until it has nothing or the socket would block.
+    pub fn flush(&self, id: ConnId, worker: &Worker<N>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut stream = self.stream.borrow_mut();
+        let Some(stream) = stream.as_mut() else { return Poll::Ready(Ok(())) };
+        let mut outbox = self.outbox.borrow_mut();
+        loop {
+            if outbox.is_empty() && worker.poll_transmit(id, &mut outbox) == Transmit::Empty {
+                return Poll::Ready(Ok(()));
+            }
+            match write_once(Pin::new(&mut *stream), &outbox, cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(sent)) => outbox.advance(sent),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    let rest = outbox.take_rest();
+                    *outbox = rest;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Reads once into `block`.
+    fn read(&self, block: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut stream = self.stream.borrow_mut();
+        let Some(stream) = stream.as_mut() else { return Poll::Ready(Ok(0)) };
+        let read = pin!(stream.read_buf(block));
+        read.poll(cx)
+    }
+}
+
+fn write_once<S: AsyncWrite + Unpin>(stream: Pin<&mut S>, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut slices = outbox.slices();
+    if slices.len() == 1 {
+        return match slices.next() {
+            Some(slice) => stream.poll_write(cx, slice),
+            None => Poll::Ready(Ok(0)),
+        };
+    }
+    let mut vector = [IoSlice::new(&[]); SLICES];
+    let mut used = 0;
+    for (slot, slice) in vector.iter_mut().zip(slices) {
+        *slot = IoSlice::new(slice);
+        used += 1;
+    }
+    stream.poll_write_vectored(cx, &vector[..used])
+}
+
+/// The task of one connection that is there.
+pub struct ConnectionTask<N: Net> {
+    id: ConnId,
+    socket: Rc<Socket<N>>,
+    worker: Rc<Worker<N>>,
+}
+
+impl<N: Net> ConnectionTask<N> {
+    /// The task of `socket`.
+    pub fn new(id: ConnId, socket: Rc<Socket<N>>, worker: Rc<Worker<N>>) -> ConnectionTask<N> {
+        ConnectionTask { id, socket, worker }
+    }
+
+    fn fail(&self, why: IoFault) -> Poll<()> {
+        self.socket.end();
+        self.worker.closed(self.id, why);
+        Poll::Ready(())
+    }
+
+    /// Sends what is left, then ends as asked. `Ready` if the task is over.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.socket.flush(self.id, &self.worker, cx) {
+            Poll::Ready(Err(_)) => return self.fail(IoFault::Reset),
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) => {}
+        }
+        match self.socket.ending.get() {
+            Ending::Close => self.fail(IoFault::Closed),
+            Ending::ShutdownWrite => {
+                let mut stream = self.socket.stream.borrow_mut();
+                if let Some(stream) = stream.as_mut() {
+                    let _ = Pin::new(stream).poll_shutdown(cx);
+                }
+                self.socket.ending.set(Ending::None);
+                Poll::Pending
+            }
+            Ending::None | Ending::Over => Poll::Pending,
+        }
+    }
+}
+
+impl<N: Net> Future for ConnectionTask<N> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.socket.waker.borrow().is_none() {
+            *self.socket.waker.borrow_mut() = Some(cx.waker().clone());
+        }
+        let blocked = self.socket.is_blocked() || self.socket.ending.get() != Ending::None;
+        if self.socket.ending.get() == Ending::Over || (blocked && self.write(cx).is_ready()) {
+            return Poll::Ready(());
+        }
+        self.read(cx)
+    }
+}
+
+impl<N: Net> ConnectionTask<N> {
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (socket, worker) = (&self.socket, &self.worker);
+        loop {
+            if socket.ending.get() == Ending::Over {
+                return Poll::Ready(());
+            }
+            if !socket.readable.get() {
+                return Poll::Pending;
+            }
+            if !socket.input.borrow().is_empty() {
+                let input = std::mem::take(&mut *socket.input.borrow_mut());
+                self.hand_in(input);
+                continue;
+            }
+            if socket.eof.get() {
+                return Poll::Pending;
+            }
+            let mut block = worker.read_block();
+            let read = socket.read(&mut block, cx);
+            let input = block.split();
+            worker.return_block(block);
+            match read {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => {
+                    socket.eof.set(true);
+                    worker.eof(self.id);
+                }
+                Poll::Ready(Ok(_)) => self.hand_in(input),
+                Poll::Ready(Err(_)) => return self.fail(IoFault::Reset),
+            }
+        }
+    }
+
+    /// Gives bytes to the engine and keeps what it leaves.
+    fn hand_in(&self, mut input: BytesMut) {
+        self.worker.recv(self.id, &mut input);
+        if !input.is_empty() {
+            *self.socket.input.borrow_mut() = Worker::<N>::keep(input);
+        }
+    }
+
+    /// Reads once: hands in what is there, or closes if nothing is.
+    pub fn close_if_idle(id: ConnId, socket: &Rc<Socket<N>>, worker: &Worker<N>) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut block = worker.read_block();
+        let read = socket.read(&mut block, &mut cx);
+        let mut input = block.split();
+        worker.return_block(block);
+        if let Poll::Ready(Ok(1..)) = read {
+            worker.recv_now(id, &mut input);
+            if !input.is_empty() {
+                *socket.input.borrow_mut() = Worker::<N>::keep(input);
+            }
+            // The noop waker has replaced the task's: let it wait again.
+            socket.wake();
+            return;
+        }
+        socket.end();
+        worker.closed_now(id, IoFault::Closed);
+    }
+}
+
+/// Makes a connection, then serves it.
+pub async fn connect<N: Net>(id: ConnId, address: std::net::SocketAddr, socket: Rc<Socket<N>>, worker: Rc<Worker<N>>) {
+    let connecting = worker.net.connect(address);
+    let mut connecting = pin!(connecting);
+    let result = std::future::poll_fn(|cx| {
+        // An engine that gave up on the connection has ended the socket.
+        *socket.waker.borrow_mut() = Some(cx.waker().clone());
+        if socket.ending.get() == Ending::Over {
+            return Poll::Ready(None);
+        }
+        connecting.as_mut().poll(cx).map(Some)
+    })
+    .await;
+    match result {
+        None => return,
+        Some(Err(error)) => return worker.connected(id, Err(connect_error(&error))),
+        Some(Ok((stream, addresses))) => {
+            *socket.stream.borrow_mut() = Some(stream);
+            worker.connected(id, Ok(addresses));
+        }
+    }
+    ConnectionTask::new(id, socket, worker).await;
+}
+
+/// Envoy's words for a connection that could not be made: `delayed connect error: Connection refused`.
+fn connect_error(error: &io::Error) -> ConnectError {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    ConnectError(format!("delayed connect error: {text}").into())
+}
