@@ -1,6 +1,7 @@
 //! The process's own log, on standard error, with a level that the admin page can change.
 
 use clap::ValueEnum;
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -51,7 +52,7 @@ static CURRENT: std::sync::Mutex<Level> = std::sync::Mutex::new(Level::Info);
 /// Starts logging. A second call only sets the level.
 pub fn start(level: Level) {
     let (filter, handle) = reload::Layer::new(level.filter());
-    let subscriber = registry().with(filter).with(fmt::layer().with_writer(std::io::stderr).with_target(false));
+    let subscriber = registry().with(filter).with(fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(std::io::stderr().is_terminal()));
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         let _ = HANDLE.set(handle);
     }

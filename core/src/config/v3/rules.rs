@@ -90,7 +90,9 @@ pub(super) fn of(message: &MessageDescriptor) -> MessageRules {
         if let Kind::Enum(e) = field.kind() {
             add_defined(&mut parsed.1, &e);
         }
-        let (required, list) = parsed;
+        let (mut required, list) = parsed;
+        // Of a oneof's members only the one that is set must keep its rules.
+        required &= field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic());
         if required || !list.is_empty() {
             let checks_default = !field.supports_presence() && field.containing_oneof().is_none();
             rules.fields.push(FieldRules { number: field.number(), name: field.name().to_owned(), checks_default, required, rules: list });
