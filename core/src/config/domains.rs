@@ -23,10 +23,11 @@ impl Domains {
     pub fn insert(&mut self, domain: &str, host: usize) -> bool {
         let domain = domain.to_ascii_lowercase().into_bytes();
         match domain.as_slice() {
+            b"*" if self.any.is_some() => false,
             b"*" => self.any.replace(host).is_none(),
             [b'*', suffix @ ..] => insert_wildcard(&mut self.suffixes, suffix, host),
             [prefix @ .., b'*'] => insert_wildcard(&mut self.prefixes, prefix, host),
-            _ => self.exact.insert(domain, host).is_none(),
+            _ => insert_new(&mut self.exact, domain, host),
         }
     }
 
@@ -67,7 +68,15 @@ fn insert_wildcard(list: &mut Wildcards, text: &[u8], host: usize) -> bool {
             at
         }
     };
-    list[at].1.insert(text.to_vec(), host).is_none()
+    insert_new(&mut list[at].1, text.to_vec(), host)
+}
+
+fn insert_new(map: &mut Map<Vec<u8>, usize>, text: Vec<u8>, host: usize) -> bool {
+    let new = !map.contains_key(&text);
+    if new {
+        map.insert(text, host);
+    }
+    new
 }
 
 #[cfg(test)]

@@ -25,7 +25,11 @@ impl Engine {
                 conn.manager.stats.add(HttpStat::CxTxBytes, taken);
                 if matches!(conn.phase, DownstreamPhase::Lingering { .. }) {
                     // The client takes what is left: the clock of the close starts again.
-                    let wait = conn.manager.config.stream_idle_timeout.unwrap_or(limit::STREAM_IDLE_TIMEOUT);
+                    let config = &conn.manager.config;
+                    let wait = match left {
+                        0 if !conn.wire.closing => config.delayed_close,
+                        _ => config.stream_idle_timeout.unwrap_or(limit::STREAM_IDLE_TIMEOUT),
+                    };
                     conn.deadlines.set(DownstreamDeadline::Linger, now + wait, Owner::Connection(id), &mut self.timers);
                 }
                 if let Some(exchange) = conn.exchange() {

@@ -207,6 +207,12 @@ mod tests {
         state
     }
 
+    fn response(status: u16) -> ResponseHead {
+        let mut head = ResponseHead::default();
+        head.status = status;
+        head
+    }
+
     fn retries(plan: Plan) -> bool {
         matches!(plan, Plan::Retry(_))
     }
@@ -244,7 +250,7 @@ mod tests {
             ("retriable-status-codes", 418, true),
             ("retriable-status-codes", 500, false),
         ] {
-            let response = ResponseHead { status, ..ResponseHead::default() };
+            let response = response(status);
             assert_eq!(retries(state(on, 1).after_response(&response, &mut rng)), want, "{on} {status}");
         }
     }
@@ -265,8 +271,7 @@ mod tests {
         let mut state = RetryState::default();
         state.begin(None, &mut head);
         assert!(head.fields.is_empty() && state.is_on());
-        let response = ResponseHead { status: 405, ..ResponseHead::default() };
-        assert!(retries(state.after_response(&response, &mut Rng::new(Seed(1)))));
+        assert!(retries(state.after_response(&response(405), &mut Rng::new(Seed(1)))));
     }
 
     #[test]

@@ -110,11 +110,16 @@ pub fn request(raw: &[u8], limits: HeadLimits, head: &mut RequestHead) -> Result
 
 /// Names what is wrong with a start line more closely than the parser does.
 fn start_line_fault(raw: &[u8], error: httparse::Error) -> Reject {
+    let line = raw.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.splitn(3, |byte| *byte == b' ');
+    if error == httparse::Error::Version {
+        let version = words.nth(2).unwrap_or_default();
+        let known = matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit());
+        return if known { Reject::Version } else { Reject::Syntax("invalid HTTP version") };
+    }
     if error != httparse::Error::Token {
         return syntax(error);
     }
-    let line = raw.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let mut words = line.splitn(3, |byte| *byte == b' ');
     match (words.next(), words.next()) {
         (Some(method), _) if !is_token(method) => Reject::Method,
         (_, Some(target)) if !is_target(target) => Reject::Target,

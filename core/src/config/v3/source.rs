@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Deepest nesting; Envoy's own configs stay below forty.
 const DEPTH: u16 = 100;
 /// Most nodes, with what anchors expand to counted: bounds the work that a short file can ask for.
-const NODES: u32 = 20_000_000;
+const NODES: u32 = 5_000_000;
 
 /// A node of the tree.
 #[derive(Clone, Debug)]
