@@ -68,8 +68,10 @@ impl Engine {
             host.shared.connect_failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             waiting = host.pool.first_waiting();
         }
-        if waiting.is_some() {
+        if let Some(waiting) = waiting {
             cluster.stats.inc(ClusterStat::RqPendingFailureEject);
+            // It leaves the queue first, or one more connection would be begun for it.
+            self.stop_waiting(waiting);
         }
         self.remove_upstream(id, now);
         self.out.actions.push_back(Action::Drop(id));

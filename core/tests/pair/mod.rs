@@ -207,6 +207,11 @@ impl Pair {
         }
     }
 
+    /// Does one action.
+    pub fn act(&mut self, action: Action) {
+        self.perform(action);
+    }
+
     fn perform(&mut self, action: Action) {
         match action {
             Action::Connect { conn, address } => self.connecting(conn, address),

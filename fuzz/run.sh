@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for a bounded number of inputs, on stable and without sanitizers.
+#   fuzz/run.sh [RUNS]
+set -euo pipefail
+cd "$(dirname "$0")"
+runs="${1:-20000}"
+cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+for target in fuzz_targets/*.rs; do
+  name=$(basename "$target" .rs)
+  mkdir -p "corpus/$name"
+  cargo fuzz run -s none "$name" "corpus/$name" "seeds/$name" -- -runs="$runs" -max_len=4096 -timeout=20 -rss_limit_mb=2048 2>&1 | tail -n 3
+done
