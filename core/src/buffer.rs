@@ -11,6 +11,10 @@ use std::collections::VecDeque;
 const SMALL_BLOCK: usize = 8 * 1024;
 /// A piece up to this long is copied beside its neighbours; a longer one is sent as a slice of its own.
 const COPY_LIMIT: usize = 2 * 1024;
+/// More than this waiting is a backlog.
+const BACKLOG: usize = 64 * 1024;
+/// As `COPY_LIMIT`, behind a backlog.
+const BACKLOG_COPY_LIMIT: usize = 16 * 1024;
 /// How many blocks of a size a pool keeps; more are freed.
 const KEPT_BLOCKS: usize = 64;
 
@@ -106,7 +110,10 @@ impl SendQueue {
 
     /// Appends a piece of a body.
     pub fn push(&mut self, piece: Bytes, blocks: &mut Blocks) {
-        if piece.len() <= COPY_LIMIT {
+        // Behind a backlog, medium pieces are copied too: a peer that does not read must not pin blocks
+        // many times as large as what waits for it.
+        let limit = if self.len() > BACKLOG { BACKLOG_COPY_LIMIT } else { COPY_LIMIT };
+        if piece.len() <= limit {
             self.writer(blocks).extend_from_slice(&piece);
             return;
         }

@@ -7,13 +7,15 @@ use crate::time::Duration;
 /// (`Listener.per_connection_buffer_limit_bytes`, `Cluster.per_connection_buffer_limit_bytes`: 1 MiB).
 pub const CONNECTION_BUFFER: usize = 1 << 20;
 
-/// Bytes of request body kept for a retry. `RouteAction.request_body_buffer_limit` and
-/// `Route.per_request_buffer_limit_bytes` default to the connection's limit; we keep at most this much
-/// (64 KiB), so that a thousand uploads do not hold a gigabyte on the chance of a retry.
+/// Bytes of request body kept on the chance that a pooled connection turns out to be closed (64 KiB). With a
+/// retry policy it is `Route.per_request_buffer_limit_bytes`, or else the connection's limit, as in Envoy.
 pub const REPLAY_BODY: usize = 64 << 10;
 
 /// Largest request or response head in KiB (`HttpConnectionManager.max_request_headers_kb`: 60).
 pub const HEAD_KB: u32 = 60;
+
+/// Largest response head in KiB (`HttpProtocolOptions.max_response_headers_kb`: 80 for HTTP/1).
+pub const RESPONSE_HEAD_KB: u32 = 80;
 
 /// Most header fields in a head, and most trailers (`HttpProtocolOptions.max_headers_count`: 100).
 pub const HEADERS: usize = 100;
@@ -69,6 +71,10 @@ pub const DNS_REFRESH: Duration = Duration::from_secs(5);
 
 /// Time from the start of a drain to the closing of what is left (`--drain-time-s`: 600).
 pub const DRAIN_TIME: Duration = Duration::from_secs(600);
+
+/// Time that a client gets, once a drain has begun, for a request that is on its way on a connection that it
+/// has just made or just been answered on.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Bodies given to connections that were half-closed or ended early are read and dropped up to this many
 /// bytes before the connection is cut, so that the peer sees our answer and not a reset.

@@ -22,6 +22,8 @@ macro_rules! flags {
 pub struct Flags(u32);
 
 flags! {
+    /// Retries were used up.
+    RETRY_LIMIT = 4, "URX", "UpstreamRetryLimitExceeded";
     /// No healthy upstream hosts.
     NO_HEALTHY_UPSTREAM = 0, "UH", "NoHealthyUpstream";
     /// The upstream connection could not be made.
@@ -30,8 +32,6 @@ flags! {
     UPSTREAM_OVERFLOW = 2, "UO", "UpstreamOverflow";
     /// No route matched.
     NO_ROUTE = 3, "NR", "NoRouteFound";
-    /// Retries were used up.
-    RETRY_LIMIT = 4, "URX", "UpstreamRetryLimitExceeded";
     /// The route names a cluster that does not exist.
     NO_CLUSTER = 5, "NC", "NoClusterFound";
     /// `max_stream_duration` or a request limit ended it.

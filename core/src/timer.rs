@@ -5,7 +5,7 @@
 //! fires early, finds nothing due and is set again. So the timeouts that every request arms and disarms
 //! cost two stores and no heap operation.
 
-use crate::id::{ClusterId, ConnId, ExchangeId};
+use crate::id::{ClusterId, ConnId};
 use crate::time::Instant;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,8 +15,9 @@ use std::collections::BinaryHeap;
 pub enum Owner {
     /// A connection: connect, idle, request-header and lifetime limits.
     Connection(ConnId),
-    /// An exchange: route, try, idle and lifetime limits, and retry back-off.
-    Exchange(ExchangeId),
+    /// The exchange on a downstream connection: route, try, idle and lifetime limits, and retry back-off.
+    /// Named by the connection, so that one entry serves all exchanges that follow each other on it.
+    Exchange(ConnId),
     /// A cluster: the next DNS refresh.
     Cluster(ClusterId),
     /// The engine itself: the end of a drain.
@@ -50,6 +51,21 @@ impl TimerQueue {
         let due = self.peek().filter(|next| next.at <= now)?;
         self.heap.pop();
         Some(due)
+    }
+
+    /// How many entries there are, spurious ones included.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    /// Throws away the entries of owners that are gone.
+    pub fn retain(&mut self, mut alive: impl FnMut(Owner) -> bool) {
+        self.heap.retain(|Reverse((_, _, owner))| alive(*owner));
     }
 
     fn push(&mut self, at: Instant, owner: Owner) {
@@ -106,6 +122,16 @@ impl<const N: usize> Deadlines<N> {
         }
     }
 
+    /// The time of the live entry in the queue, for a successor with the same owner.
+    pub fn alarm(&self) -> Instant {
+        self.queued
+    }
+
+    /// Takes a predecessor's live entry over.
+    pub fn inherit(&mut self, alarm: Instant) {
+        self.queued = alarm;
+    }
+
     /// There is no longer a deadline for `reason`.
     pub fn clear(&mut self, reason: impl Reason) {
         self.at[reason.index()] = Instant::NEVER;
@@ -125,12 +151,14 @@ impl<const N: usize> Deadlines<N> {
     /// entry again and answers `None`. Ask until `None`.
     #[must_use]
     pub fn pop_due<R: Reason>(&mut self, now: Instant, owner: Owner, queue: &mut TimerQueue) -> Option<R> {
-        self.queued = Instant::NEVER;
         let (index, at) = self.at.iter().copied().enumerate().min_by_key(|(_, at)| *at)?;
         if at > now {
-            if at != Instant::NEVER {
+            // An older entry than the live one came up: the live one is still to come.
+            if self.queued <= now || self.queued > at {
                 self.queued = at;
-                queue.push(at, owner);
+                if at != Instant::NEVER {
+                    queue.push(at, owner);
+                }
             }
             return None;
         }

@@ -248,8 +248,8 @@ fn a_retry_can_avoid_the_host_that_failed() {
 fn a_big_body_is_sent_once() {
     let mut pair = Pair::new(&with("", ", retry_policy: { retry_on: 5xx, num_retries: 3 }", ""));
     let client = pair.connect();
-    let big = "x".repeat(200_000);
-    pair.send(client, format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n{big}"));
+    let big = "x".repeat(2_000_000);
+    pair.send(client, format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n{big}"));
     pair.answer("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
     assert!(pair.received(client).ends_with("busy"), "what was not kept cannot be sent again");
     assert_eq!(pair.upstreams.len(), 1);

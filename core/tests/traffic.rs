@@ -248,6 +248,52 @@ fn hop_by_hop_fields_stay_where_they_belong() {
     assert!(!down.contains("X-Hop") && !down.contains("Keep-Alive"));
 }
 
+/// Bytes behind an answer without a body belong to nobody, least of all to the request that waits.
+#[test]
+fn bytes_behind_an_answer_are_not_the_next_answer() {
+    let yaml = with("", "", ", circuit_breakers: { thresholds: [{ max_connections: 1 }] }");
+    let mut pair = Pair::new(&yaml);
+    let (first, second) = (pair.connect(), pair.connect());
+    pair.send(first, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+    pair.send(second, "GET /second HTTP/1.1\r\nHost: h\r\n\r\n");
+    pair.answer("HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad");
+    assert!(pair.received(first).starts_with("HTTP/1.1 200 OK"));
+    assert_eq!(pair.received(second), "");
+    pair.answer("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+    assert!(pair.received(second).ends_with("good") && pair.upstreams.len() == 2);
+}
+
+/// A connection that was paused for a slow client serves the next one.
+#[test]
+fn a_paused_upstream_connection_is_read_again_by_its_next_exchange() {
+    let yaml = plain().replace("      filter_chains:", "      per_connection_buffer_limit_bytes: 1000\n      filter_chains:");
+    let mut pair = Pair::new(&yaml);
+    let client = pair.connect();
+    for _ in 0..2 {
+        pair.send(client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        pair.answer(format!("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{}", "x".repeat(5000)));
+        assert!(pair.take_received(client).ends_with("xxx"));
+    }
+    assert_eq!(pair.upstreams.len(), 1);
+}
+
+/// A client that sends but does not read gets no more answers made than its buffer takes.
+#[test]
+fn answers_that_are_not_read_are_not_made() {
+    let routes = "[{ match: { prefix: / }, direct_response: { status: 200, body: { inline_string: \"0123456789\" } } }]";
+    let yaml = pair::bootstrap("", routes, "[]").replace("      filter_chains:", "      per_connection_buffer_limit_bytes: 2000\n      filter_chains:");
+    let mut pair = Pair::new(&yaml);
+    let client = pair.connect();
+    pair.stalled = true;
+    pair.send(client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000));
+    assert!(pair.log.len() < 100, "{} answers wait", pair.log.len());
+    pair.unstall();
+    for _ in 0..1000 {
+        pair.advance(std::time::Duration::from_millis(1));
+    }
+    assert_eq!(pair.received(client).matches("0123456789").count(), 1000);
+}
+
 #[test]
 fn a_slow_client_pauses_the_upstream_and_goes_on_later() {
     let yaml = with("", "", "").replace("      filter_chains:", "      per_connection_buffer_limit_bytes: 10000\n      filter_chains:");

@@ -7,6 +7,11 @@ use weir::logging::{self, Level};
 use weir_core::config::v3;
 
 fn main() -> ExitCode {
+    // A panic is a broken invariant of our own: better no process than one that goes on without a worker.
+    std::panic::set_hook(Box::new(|panic| {
+        report(&format!("panic: {panic}\n{}", std::backtrace::Backtrace::force_capture()));
+        std::process::abort();
+    }));
     match Cli::parse().command {
         Command::Run(args) => {
             logging::start(args.log_level);

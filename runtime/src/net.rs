@@ -1,6 +1,8 @@
 //! The seam to the network: listen, accept, connect, and the stream.
 
-use socket2::{Domain, Protocol, Socket, Type};
+use bytes::BytesMut;
+use rustix::net::RecvFlags;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +29,12 @@ pub trait Net: Clone + 'static {
 
     /// Accepts a connection.
     fn poll_accept(&self, listener: &Self::Listener, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Addresses)>>;
+
+    /// Accepts what the kernel has accepted already, whatever the runtime has heard of it.
+    fn accept_now(&self, listener: &Self::Listener) -> io::Result<(Self::Stream, Addresses)>;
+
+    /// Reads what the kernel has received already, whatever the runtime has heard of it.
+    fn read_now(stream: &Self::Stream, block: &mut BytesMut) -> io::Result<usize>;
 
     /// Closes a connection so that its peer sees an error.
     fn reset(stream: Self::Stream);
@@ -71,6 +79,21 @@ impl Net for TokioNet {
             let local = stream.local_addr()?;
             Ok((stream, Addresses { local, remote }))
         })
+    }
+
+    fn accept_now(&self, listener: &Self::Listener) -> io::Result<(Self::Stream, Addresses)> {
+        let (socket, _) = SockRef::from(listener).accept()?;
+        socket.set_nonblocking(true)?;
+        let stream = TcpStream::from_std(socket.into())?;
+        let addresses = Addresses { local: stream.local_addr()?, remote: stream.peer_addr()? };
+        Ok((stream, addresses))
+    }
+
+    fn read_now(stream: &Self::Stream, block: &mut BytesMut) -> io::Result<usize> {
+        let mut piece = [0; 16 * 1024];
+        let count = rustix::net::recv(stream, &mut piece, RecvFlags::DONTWAIT)?.0;
+        block.extend_from_slice(&piece[..count]);
+        Ok(count)
     }
 
     fn reset(stream: Self::Stream) {

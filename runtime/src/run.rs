@@ -19,11 +19,13 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::mpsc;
 use weir_core::cluster::{ClusterState, DnsError, Question, Resolved};
-use weir_core::config::{v3, Bind, Config};
+use weir_core::engine::Action;
+use weir_core::config::{v3, Bind, Config, LogSink};
 use weir_core::id::QueryId;
 use weir_core::rng::Seed;
 use weir_core::shared::Shared;
 use weir_core::stats::Registry;
+use weir_core::time::Instant;
 use weir_core::Engine;
 
 /// Why the process did not start, in one line.
@@ -73,8 +75,12 @@ pub enum StartError {
 
 /// Reads and loads a config file, printing what is wrong with it.
 pub fn load(path: &Path, on_unsupported: OnUnsupported) -> Result<(Config, String), StartError> {
+    load_after(path, on_unsupported, &[])
+}
+
+fn load_after(path: &Path, on_unsupported: OnUnsupported, sinks: &[LogSink]) -> Result<(Config, String), StartError> {
     let text = std::fs::read_to_string(path).map_err(|error| StartError::Read { path: path.to_owned(), error })?;
-    let loaded = v3::load(&text, &path.display().to_string());
+    let loaded = v3::load_after(&text, &path.display().to_string(), sinks);
     let refused = report(&loaded, on_unsupported);
     match loaded.config {
         Some(config) if refused == 0 => Ok((config, text)),
@@ -171,7 +177,7 @@ async fn start<N: Net + Send + Sync>(
     let mut bound = Bound::default();
     let (mut listeners, mut sockets) = (BTreeMap::new(), Vec::new());
     for listener in &config.listeners {
-        let (opened, address) = open_listener(&net, &listener.name, &listener.bind, workers)?;
+        let (opened, address) = open_listener(&net, &listener.name, &listener.bind, workers, &[])?;
         bound.listeners.push((Arc::clone(&listener.name), address));
         listeners.insert(Arc::clone(&listener.name), (listener.bind.clone(), address));
         sockets.push((Arc::clone(&listener.name), opened));
@@ -181,7 +187,7 @@ async fn start<N: Net + Send + Sync>(
         None => None,
     };
     bound.admin = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-    let resolver = resolve_all(&config).await?;
+    let (resolver, answers) = resolve_all(&config).await?;
     let log = LogWriter::start(sinks)?;
 
     let (shared, clock, seed) = (Arc::new(Shared::default()), Clock::start(), seed());
@@ -194,7 +200,9 @@ async fn start<N: Net + Send + Sync>(
         }
     }
     for (index, share) in shares.into_iter().enumerate() {
-        let engine = Engine::new(Arc::clone(&config), Arc::clone(&shared), seed.fork(&format!("worker-{index}")), clock.now(), Clock::wall());
+        let seed = seed.fork(&format!("worker-{index}"));
+        let mut engine = Engine::new(Arc::clone(&config), Arc::clone(&shared), seed, clock.now(), Clock::wall());
+        warm(&mut engine, &answers, clock.now());
         registries.push(engine.stats());
         let parts = Parts { net: net.clone(), index, clock, engine, upcalls: upcall.clone(), log: log.clone() };
         handles.push(spawn_worker(parts, share)?);
@@ -234,9 +242,9 @@ fn seed() -> Seed {
 }
 
 /// One socket a worker, or one for the first worker only if ports are not to be shared.
-fn open_listener<N: Net>(net: &N, name: &Arc<str>, bind: &Bind, workers: usize) -> Result<(Vec<N::Bound>, SocketAddr), StartError> {
+fn open_listener<N: Net>(net: &N, name: &Arc<str>, bind: &Bind, workers: usize, own: &[SocketAddr]) -> Result<(Vec<N::Bound>, SocketAddr), StartError> {
     let fault = |error| StartError::Listen { name: name.to_string(), address: bind.address, error };
-    if bind.reuse_port && bind.address.port() != 0 {
+    if bind.reuse_port && bind.address.port() != 0 && !own.contains(&bind.address) {
         // SO_REUSEPORT would let us share a port with another process of the same user, unnoticed.
         drop(net.listen(&Bind { reuse_port: false, ..bind.clone() }).map_err(fault)?);
     }
@@ -256,11 +264,24 @@ async fn open_admin(address: SocketAddr) -> Result<tokio::net::TcpListener, Star
     opened.map_err(|error| StartError::Listen { name: "admin".to_owned(), address, error })
 }
 
+/// What names resolve to.
+type Answers = BTreeMap<Question, Resolved>;
+
+/// A new engine asks for its clusters' names: the answers are there already, so it never serves without hosts.
+fn warm(engine: &mut Engine, answers: &Answers, now: Instant) {
+    while let Some(action) = engine.poll_action() {
+        if let Action::Resolve { query, question } = action {
+            let answer = answers.get(&question).cloned();
+            engine.handle_resolved(query, answer.ok_or_else(|| DnsError("not resolved at the start".into())), now);
+        }
+    }
+}
+
 /// Resolves every name of the config once: a name that does not resolve at the start is most likely wrong.
-async fn resolve_all(config: &Config) -> Result<Option<Resolver>, StartError> {
+async fn resolve_all(config: &Config) -> Result<(Option<Resolver>, Answers), StartError> {
     let probe = Shared::default();
     let registry = Registry::default();
-    let mut resolver = None;
+    let (mut resolver, mut answers) = (None, Answers::new());
     for cluster in config.clusters.values() {
         let rng = weir_core::rng::Rng::new(Seed(0));
         let questions = ClusterState::new(Arc::clone(cluster), &probe, &registry, rng).questions();
@@ -270,11 +291,12 @@ async fn resolve_all(config: &Config) -> Result<Option<Resolver>, StartError> {
                 resolver = Some(Resolver::from_system().map_err(fault)?);
             }
             if let Some(resolver) = &resolver {
-                resolver.resolve(&question).await.map_err(fault)?;
+                let answer = resolver.resolve(&question).await.map_err(fault)?;
+                answers.insert(question, answer);
             }
         }
     }
-    Ok(resolver)
+    Ok((resolver, answers))
 }
 
 fn spawn_worker<N: Net + Send>(parts: Parts<N>, sockets: Vec<(Arc<str>, N::Bound)>) -> io::Result<WorkerHandle<N>> {
@@ -401,27 +423,39 @@ impl<N: Net + Send + Sync> Primary<N> {
     }
 
     async fn try_reload(&mut self) -> Result<bool, StartError> {
-        let (mut config, text) = load(&self.args.config, self.args.on_unsupported)?;
+        let (mut config, text) = load_after(&self.args.config, self.args.on_unsupported, &self.config.sinks)?;
         if text == self.text {
             return Ok(false);
         }
         config.hostname = Arc::clone(&self.config.hostname);
         let config = Arc::new(config);
         let sinks = access_log::open(&config.sinks)?;
-        if let Some(resolver) = resolve_all(&config).await? {
-            self.resolver = Some(resolver);
+        // A name that does not resolve keeps only its own cluster from having hosts: what runs goes on.
+        match resolve_all(&config).await {
+            Ok((Some(resolver), _)) => self.resolver = Some(resolver),
+            Ok((None, _)) => {}
+            Err(error) => tracing::warn!("{error}"),
+        }
+        if config.admin != self.config.admin {
+            tracing::warn!("`admin` has changed; the admin page moves only with a restart");
         }
         // New and moved listeners are opened before anything is changed.
+        let own: Vec<SocketAddr> = self.listeners.values().map(|(_, address)| *address).collect();
         let mut opened = Vec::new();
         for listener in &config.listeners {
             let same = |(bind, _): &(Bind, SocketAddr)| *bind == listener.bind;
             if !self.listeners.get(&listener.name).is_some_and(same) {
-                opened.push((listener, open_listener(&self.net, &listener.name, &listener.bind, self.workers.len())?));
+                opened.push((listener, open_listener(&self.net, &listener.name, &listener.bind, self.workers.len(), &own)?));
             }
         }
         self.log.replace(sinks);
         let gone: Vec<Arc<str>> =
             self.listeners.keys().filter(|name| !config.listeners.iter().any(|listener| listener.name == **name)).cloned().collect();
+        // What the kernel has accepted for a listener that leaves is taken while the listener is still known.
+        for name in gone {
+            self.listeners.remove(&name);
+            self.tell(|| Command::Unlisten(Arc::clone(&name)));
+        }
         self.tell(|| Command::Config(Arc::clone(&config)));
         for (listener, (sockets, address)) in opened {
             self.tell(|| Command::Unlisten(Arc::clone(&listener.name)));
@@ -430,10 +464,6 @@ impl<N: Net + Send + Sync> Primary<N> {
             for (worker, socket) in self.workers.iter().zip(sockets) {
                 let _ = worker.commands.send(Command::Listen(vec![(Arc::clone(&listener.name), socket)]));
             }
-        }
-        for name in gone {
-            self.listeners.remove(&name);
-            self.tell(|| Command::Unlisten(Arc::clone(&name)));
         }
         self.config = Arc::clone(&config);
         self.text.clone_from(&text);

@@ -30,6 +30,8 @@ enum Ending {
     ShutdownWrite,
     /// Close once all is sent.
     Close,
+    /// Close once all is sent, if nothing has been received by then.
+    CloseIfIdle,
     /// It is over: the task ends.
     Over,
 }
@@ -46,6 +48,8 @@ pub struct Socket<N: Net> {
     readable: Cell<bool>,
     eof: Cell<bool>,
     ending: Cell<Ending>,
+    /// Nothing can be sent any more; what is to be sent is thrown away.
+    broken: Cell<bool>,
 }
 
 impl<N: Net> Socket<N> {
@@ -59,6 +63,7 @@ impl<N: Net> Socket<N> {
             readable: Cell::new(true),
             eof: Cell::new(false),
             ending: Cell::new(Ending::None),
+            broken: Cell::new(false),
         }
     }
 
@@ -103,6 +108,16 @@ impl<N: Net> Socket<N> {
         self.wake();
     }
 
+    /// Sending has failed. What the peer sent before may still be read, and tell more than the failure;
+    /// answers whether there is no point in that because the connection was to be closed anyway.
+    pub fn break_off(&self) -> bool {
+        self.broken.set(true);
+        self.outbox.borrow_mut().clear();
+        self.readable.set(true);
+        self.wake();
+        matches!(self.ending.get(), Ending::Close | Ending::CloseIfIdle)
+    }
+
     /// The stream, to be ended in a way of its own.
     pub fn take_stream(&self) -> Option<N::Stream> {
         self.stream.borrow_mut().take()
@@ -121,6 +136,10 @@ impl<N: Net> Socket<N> {
         loop {
             if outbox.is_empty() && worker.poll_transmit(id, &mut outbox) == Transmit::Empty {
                 return Poll::Ready(Ok(()));
+            }
+            if self.broken.get() {
+                outbox.clear();
+                continue;
             }
             match write_once(Pin::new(&mut *stream), &outbox, cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -182,12 +201,22 @@ impl<N: Net> ConnectionTask<N> {
 
     /// Sends what is left, then ends as asked. `Ready` if the task is over.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.socket.flush(self.id, &self.worker, cx) {
-            Poll::Ready(Err(_)) => return self.fail(IoFault::Reset),
+        let flushed = self.socket.flush(self.id, &self.worker, cx);
+        // Room in this socket may let the source of what is sent go on.
+        self.worker.run();
+        match flushed {
+            Poll::Ready(Err(_)) if self.socket.break_off() => return self.fail(IoFault::Reset),
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(())) => {}
+            Poll::Ready(_) => {}
         }
         match self.socket.ending.get() {
+            Ending::Over => Poll::Ready(()),
+            Ending::CloseIfIdle => {
+                self.socket.ending.set(Ending::None);
+                ConnectionTask::close_if_idle(self.id, &self.socket, &self.worker);
+                self.worker.run();
+                if self.socket.ending.get() == Ending::Over { Poll::Ready(()) } else { Poll::Pending }
+            }
             Ending::Close => self.fail(IoFault::Closed),
             Ending::ShutdownWrite => {
                 let mut stream = self.socket.stream.borrow_mut();
@@ -197,7 +226,7 @@ impl<N: Net> ConnectionTask<N> {
                 self.socket.ending.set(Ending::None);
                 Poll::Pending
             }
-            Ending::None | Ending::Over => Poll::Pending,
+            Ending::None => Poll::Pending,
         }
     }
 }
@@ -259,20 +288,24 @@ impl<N: Net> ConnectionTask<N> {
         }
     }
 
-    /// Reads once: hands in what is there, or closes if nothing is.
+    /// Asks the kernel once more: hands in what has come, or closes if nothing has.
     pub fn close_if_idle(id: ConnId, socket: &Rc<Socket<N>>, worker: &Worker<N>) {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut block = worker.read_block();
-        let read = socket.read(&mut block, &mut cx);
-        let mut input = block.split();
-        worker.return_block(block);
-        if let Poll::Ready(Ok(1..)) = read {
+        if !socket.input.borrow().is_empty() {
+            // The next request is here already; the task hands it in.
+            return socket.wake();
+        }
+        if socket.is_blocked() {
+            socket.ending.set(Ending::CloseIfIdle);
+            return socket.wake();
+        }
+        let mut input = BytesMut::new();
+        let read = match &*socket.stream.borrow() {
+            Some(stream) => N::read_now(stream, &mut input),
+            None => Ok(0),
+        };
+        if let Ok(1..) = read {
             worker.recv_now(id, &mut input);
-            if !input.is_empty() {
-                *socket.input.borrow_mut() = Worker::<N>::keep(input);
-            }
-            // The noop waker has replaced the task's: let it wait again.
-            socket.wake();
+            *socket.input.borrow_mut() = input;
             return;
         }
         socket.end();

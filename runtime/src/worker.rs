@@ -109,8 +109,11 @@ pub struct Worker<N: Net> {
     running: Cell<bool>,
 }
 
+/// A listening socket; `None` once it is closed.
+type Door<N> = Rc<RefCell<Option<<N as Net>::Listener>>>;
+
 struct Accepting<N: Net> {
-    listener: Rc<N::Listener>,
+    door: Door<N>,
     task: AbortHandle,
 }
 
@@ -210,35 +213,37 @@ impl<N: Net> Worker<N> {
     }
 
     fn listen(self: &Rc<Self>, name: Arc<str>, bound: N::Bound) {
-        let listener = match self.net.adopt(bound) {
-            Ok(listener) => Rc::new(listener),
+        let door: Door<N> = match self.net.adopt(bound) {
+            Ok(listener) => Rc::new(RefCell::new(Some(listener))),
             Err(error) => return tracing::error!("worker {}: cannot accept for listener {name}: {error}", self.index),
         };
-        let (worker, accepting, of) = (Rc::clone(self), Rc::clone(&listener), Arc::clone(&name));
+        let (worker, accepting, of) = (Rc::clone(self), Rc::clone(&door), Arc::clone(&name));
         let task = spawn_local(async move {
             loop {
-                match poll_fn(|cx| worker.net.poll_accept(&accepting, cx)).await {
-                    Ok((stream, addresses)) => worker.accepted(&of, stream, addresses),
-                    Err(error) => {
+                let accepted = poll_fn(|cx| match &*accepting.borrow() {
+                    Some(listener) => worker.net.poll_accept(listener, cx).map(Some),
+                    None => Poll::Ready(None),
+                });
+                match accepted.await {
+                    None => return,
+                    Some(Ok((stream, addresses))) => worker.accepted(&of, stream, addresses),
+                    Some(Err(error)) => {
                         tracing::warn!("listener {of}: cannot accept: {error}");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }
             }
         });
-        self.listeners.borrow_mut().insert(name, Accepting { listener, task: task.abort_handle() });
+        self.listeners.borrow_mut().insert(name, Accepting { door, task: task.abort_handle() });
     }
 
     /// Closing a listening socket resets the connections in its queue: they are taken out first.
     fn unlisten(self: &Rc<Self>, name: &Arc<str>) {
         let Some(accepting) = self.listeners.borrow_mut().remove(name) else { return };
         accepting.task.abort();
-        let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(accepted) = self.net.poll_accept(&accepting.listener, &mut cx) {
-            match accepted {
-                Ok((stream, addresses)) => self.accepted(name, stream, addresses),
-                Err(_) => break,
-            }
+        let Some(listener) = accepting.door.borrow_mut().take() else { return };
+        while let Ok((stream, addresses)) = self.net.accept_now(&listener) {
+            self.accepted(name, stream, addresses);
         }
     }
 
@@ -398,9 +403,12 @@ impl<N: Net> Worker<N> {
         match socket.flush(id, self, &mut cx) {
             Poll::Ready(Ok(())) => {}
             Poll::Pending => socket.wake_task(),
+            // The peer may have said why before it stopped reading: the task reads that first.
             Poll::Ready(Err(_)) => {
-                socket.end();
-                self.closed_now(id, IoFault::Reset);
+                if socket.break_off() {
+                    socket.end();
+                    self.closed_now(id, IoFault::Reset);
+                }
             }
         }
     }

@@ -66,9 +66,14 @@ impl HostSet {
 
     /// Forgets a removed host whose last connection is gone.
     pub fn forget_if_unused(&mut self, id: HostId) {
-        if self.all.get(id).is_some_and(|host| host.removed && host.pool.connections == 0) {
+        if self.all.get(id).is_some_and(|host| host.removed && host.pool.connections == 0 && host.pool.waiting() == 0) {
             self.all.remove(id);
         }
+    }
+
+    /// Whether some exchange waits for a connection.
+    pub fn has_waiting(&self) -> bool {
+        self.all.values().any(|host| host.pool.waiting() > 0)
     }
 
     /// Draws hosts in another way from now on.

@@ -103,31 +103,36 @@ impl ClusterState {
             return Vec::new();
         }
         if self.config.discovery != config.discovery {
-            self.answers.clear();
-            self.queries.clear();
+            self.keep_answers(&config);
         }
         self.config = config;
         self.hosts.set_balance(self.config.balance);
-        match self.questions().is_empty() {
-            true => self.rebuild(),
-            // Hosts stay as they are until DNS has answered.
-            false => Vec::new(),
+        // A cluster whose every name is new keeps its hosts until DNS has answered.
+        match !self.questions().is_empty() && self.answers.iter().all(Vec::is_empty) {
+            true => Vec::new(),
+            false => self.rebuild(),
         }
+    }
+
+    /// Names that were resolved before keep their addresses until DNS says otherwise.
+    fn keep_answers(&mut self, config: &Cluster) {
+        let old = questions(&self.config.discovery);
+        let new = questions(&config.discovery);
+        let last = new.last().map_or(0, |(endpoint, _)| endpoint + 1);
+        let mut answers = vec![Vec::new(); last];
+        for (endpoint, question) in new {
+            let before = old.iter().find(|(_, known)| *known == question).and_then(|(at, _)| self.answers.get(*at));
+            if let Some(before) = before {
+                answers[endpoint].clone_from(before);
+            }
+        }
+        self.answers = answers;
+        self.queries.clear();
     }
 
     /// The names that the cluster needs resolved, by endpoint.
     pub fn questions(&self) -> Vec<(usize, Question)> {
-        let question = |endpoint: &LbEndpoint, family: DnsFamily| match &endpoint.address {
-            EndpointAddress::Name(name) => Some(Question { name: name.clone(), family }),
-            EndpointAddress::Socket(_) => None,
-        };
-        match &self.config.discovery {
-            Discovery::Static(_) => Vec::new(),
-            Discovery::StrictDns { endpoints, family, .. } => {
-                endpoints.iter().enumerate().filter_map(|(i, e)| Some((i, question(e, *family)?))).collect()
-            }
-            Discovery::LogicalDns { endpoint, family, .. } => question(endpoint, *family).map(|q| (0, q)).into_iter().collect(),
-        }
+        questions(&self.config.discovery)
     }
 
     /// Whether queries are under way.
@@ -221,6 +226,18 @@ impl ClusterState {
     /// When the next round of queries is due.
     pub fn refresh_at(&mut self, at: Instant, owner: crate::timer::Owner, timers: &mut crate::timer::TimerQueue) {
         self.deadlines.set(ClusterDeadline::Refresh, at, owner, timers);
+    }
+}
+
+fn questions(discovery: &Discovery) -> Vec<(usize, Question)> {
+    let question = |endpoint: &LbEndpoint, family: DnsFamily| match &endpoint.address {
+        EndpointAddress::Name(name) => Some(Question { name: name.clone(), family }),
+        EndpointAddress::Socket(_) => None,
+    };
+    match discovery {
+        Discovery::Static(_) => Vec::new(),
+        Discovery::StrictDns { endpoints, family, .. } => endpoints.iter().enumerate().filter_map(|(i, e)| Some((i, question(e, *family)?))).collect(),
+        Discovery::LogicalDns { endpoint, family, .. } => question(endpoint, *family).map(|q| (0, q)).into_iter().collect(),
     }
 }
 

@@ -62,12 +62,18 @@ pub struct Downstream {
     pub body: Decoder,
     /// Deadlines.
     pub deadlines: Deadlines<4>,
+    /// The live entry in the timer queue that exchanges on this connection share.
+    pub exchange_alarm: Instant,
+    /// Since when it has been waiting for a request.
+    pub idle_since: Instant,
     /// When it was accepted.
     pub since: Instant,
     /// Requests begun.
     pub requests: u32,
     /// The current exchange is the last one.
     pub last: bool,
+    /// The client asked for that: it sends nothing more.
+    pub client_closes: bool,
     /// The connection manager as of the latest request.
     pub manager: Arc<ManagerState>,
 }

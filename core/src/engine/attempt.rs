@@ -49,7 +49,9 @@ impl Engine {
     fn wait_for_connection(&mut self, id: ExchangeId, cluster_id: ClusterId, host_id: HostId, now: Instant) {
         let (Some(exchange), Some(cluster)) = (self.exchanges.get_mut(id), self.clusters.get_mut(cluster_id)) else { return };
         let priority = exchange.attempt.priority;
-        if !cluster.shared.priorities[priority].pending.try_acquire(cluster.config.breakers[priority].max_pending) {
+        let breakers = &cluster.config.breakers[priority];
+        // With no connection allowed at all there is nothing to wait for.
+        if breakers.max_connections == 0 || !cluster.shared.priorities[priority].pending.try_acquire(breakers.max_pending) {
             cluster.stats.inc(ClusterStat::RqPendingOverflow);
             exchange.record.endpoint = None;
             return self.attempt_failed(id, Failure::Overflow, now);
@@ -150,7 +152,7 @@ impl Engine {
 
     fn arm_try(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        let (timeouts, owner) = (exchange.timeouts, Owner::Exchange(id));
+        let (timeouts, owner) = (exchange.timeouts, Owner::Exchange(exchange.downstream));
         if let (Some(per_try), false) = (timeouts.per_try, exchange.upgrade) {
             exchange.deadlines.set(ExchangeDeadline::PerTry, now + per_try, owner, &mut self.timers);
         }
@@ -220,8 +222,13 @@ impl Engine {
         if std::mem::take(&mut attempt.starved) {
             shared.starved.release();
         }
-        if let Some(host) = attempt.host.and_then(|host| cluster.hosts.get_mut(host)) {
+        let (cluster_id, host_id) = (attempt.cluster, attempt.host);
+        if let Some(host) = host_id.and_then(|host| cluster.hosts.get_mut(host)) {
             host.pool.stop_waiting(id);
+        }
+        if let (Some(cluster_id), Some(host_id), true) = (cluster_id, host_id, cluster.removed) {
+            cluster.hosts.forget_if_unused(host_id);
+            self.forget_cluster_if_unused(cluster_id);
         }
     }
 
@@ -256,14 +263,18 @@ impl Engine {
     /// A try has ended without a response head.
     pub(super) fn attempt_failed(&mut self, id: ExchangeId, failure: Failure, now: Instant) {
         let sent = self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.conn.is_some());
+        self.release_retry(id);
         if let Some(conn) = self.detach(id) {
             self.drop_upstream(conn, now);
         }
-        self.release_retry(id);
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         if exchange.phase != ResponsePhase::Waiting {
             exchange.record.flags.insert(flag_of(failure));
-            exchange.record.details = Cow::Borrowed("upstream_reset_after_response_started");
+            exchange.record.details = Cow::Borrowed(match failure {
+                Failure::Protocol => "upstream_reset_after_response_started{protocol_error}",
+                Failure::PerTryTimeout => "upstream_per_try_timeout",
+                _ => "upstream_reset_after_response_started{connection_termination}",
+            });
             return self.cut_response(id, now);
         }
         if self.replay_on_fresh_connection(id, failure, now) {
@@ -320,7 +331,7 @@ impl Engine {
                 exchange.attempt.holds_retry = true;
                 cluster.stats.inc(ClusterStat::RqRetry);
                 cluster.stats.inc(ClusterStat::RqRetryBackoff);
-                exchange.deadlines.set(ExchangeDeadline::Backoff, now + pause, Owner::Exchange(id), &mut self.timers);
+                exchange.deadlines.set(ExchangeDeadline::Backoff, now + pause, Owner::Exchange(exchange.downstream), &mut self.timers);
                 true
             }
         }
@@ -347,7 +358,7 @@ fn rewrite_for_host(exchange: &mut crate::exchange::Exchange, hostname: &str) {
     exchange.request.fields.set(Name::Host, &new);
     if first && old != new {
         if forward.append_forwarded_host {
-            exchange.request.fields.append(Name::XForwardedHost, &old);
+            exchange.request.fields.append(Name::XForwardedHost, b",", &old);
         }
         if !manager.config.suppress_envoy_headers {
             exchange.request.fields.set(Name::OriginalHost, &old);

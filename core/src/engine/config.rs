@@ -15,6 +15,8 @@ use std::sync::Arc;
 impl Engine {
     pub(super) fn apply_config(&mut self, config: Arc<Config>, now: Instant) {
         self.config = Arc::clone(&config);
+        // Their memory holds on to the config that they began with.
+        self.spare.clear();
         self.apply_clusters(&config, now);
         let mut kept = Vec::new();
         for listener in &config.listeners {
@@ -77,9 +79,13 @@ impl Engine {
         cluster.removed = true;
         cluster.deadlines.clear_all();
         let hosts = cluster.hosts.ids();
-        let unused = cluster.connections == 0;
         self.close_hosts(id, hosts, now);
-        if unused {
+        self.forget_cluster_if_unused(id);
+    }
+
+    /// Forgets a removed cluster once no connection is left and no exchange waits for one.
+    pub(super) fn forget_cluster_if_unused(&mut self, id: ClusterId) {
+        if self.clusters.get(id).is_some_and(|cluster| cluster.removed && cluster.connections == 0 && !cluster.hosts.has_waiting()) {
             self.clusters.remove(id);
         }
     }

@@ -1,6 +1,7 @@
 //! Connections from clients: admission, input, end.
 
 use super::{Action, Engine, IoFault, Refused};
+use crate::buffer::above_high;
 use crate::connection::{Connection, Downstream, DownstreamDeadline, DownstreamPhase, HeadInput, PartialHead, Wire};
 use crate::http1::body::{Decoder, Piece};
 use crate::http1::{parse, Reject};
@@ -42,25 +43,26 @@ impl Engine {
             phase: DownstreamPhase::Head(PartialHead::default()),
             body: Decoder::default(),
             deadlines: Deadlines::default(),
+            exchange_alarm: Instant::NEVER,
+            idle_since: now,
             since: now,
             requests: 0,
             last: false,
+            client_closes: false,
             manager,
         };
         let id = self.connections.insert(Connection::Downstream(Box::new(conn)));
         self.arm_downstream(id, now);
+        self.forget_dead_timers();
         Ok(id)
     }
 
     /// Deadlines of a connection that was just accepted.
     fn arm_downstream(&mut self, id: ConnId, now: Instant) {
+        self.arm_idle(id);
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
-        let (config, owner) = (&conn.manager.config, Owner::Connection(id));
-        if let Some(idle) = config.idle_timeout {
-            conn.deadlines.set(DownstreamDeadline::Idle, now + idle, owner, &mut self.timers);
-        }
-        if let Some(lifetime) = config.max_connection_duration {
-            conn.deadlines.set(DownstreamDeadline::Lifetime, now + lifetime, owner, &mut self.timers);
+        if let Some(lifetime) = conn.manager.config.max_connection_duration {
+            conn.deadlines.set(DownstreamDeadline::Lifetime, now + lifetime, Owner::Connection(id), &mut self.timers);
         }
     }
 
@@ -72,7 +74,7 @@ impl Engine {
             let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return input.clear() };
             match &mut conn.phase {
                 DownstreamPhase::Head(_) => {
-                    if !self.recv_head(id, input, now) {
+                    if !conn.wire.readable || !self.recv_head(id, input, now) {
                         return;
                     }
                 }
@@ -116,6 +118,9 @@ impl Engine {
             input.advance(parse::leading_crlf(input));
         }
         if input.is_empty() {
+            if partial.is_empty() && conn.deadlines.get(DownstreamDeadline::Idle).is_none() {
+                self.arm_idle(id);
+            }
             return false;
         }
         match partial.feed(input, conn.manager.config.limits.bytes) {
@@ -129,7 +134,10 @@ impl Engine {
                 true
             }
             // An empty line that came in pieces (RFC 9112 section 2.2).
-            Ok(HeadInput::Assembled(head)) if &head[..] == b"\r\n" => true,
+            Ok(HeadInput::Assembled(head)) if &head[..] == b"\r\n" => {
+                conn.deadlines.clear(DownstreamDeadline::Head);
+                true
+            }
             Ok(HeadInput::Assembled(head)) => {
                 self.begin_exchange(id, Ok(&head), now);
                 true
@@ -238,16 +246,30 @@ impl Engine {
 
     /// The exchange on this connection has ended: serve the next request, or close.
     pub(super) fn next_request(&mut self, id: ConnId, request_done: bool, now: Instant) {
-        let draining = self.is_draining_connection(id);
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
-        if conn.last || !request_done || conn.wire.eof || draining {
-            return self.finish_downstream(id, !request_done, now);
+        if conn.last || !request_done || conn.wire.eof {
+            // A client that asked for the close has nothing more to send.
+            let linger = !request_done || !(conn.client_closes || conn.wire.eof);
+            return self.finish_downstream(id, linger, now);
         }
         conn.phase = DownstreamPhase::Head(PartialHead::default());
-        if let Some(idle) = conn.manager.config.idle_timeout {
-            conn.deadlines.set(DownstreamDeadline::Idle, now + idle, Owner::Connection(id), &mut self.timers);
+        // A client that does not take its answers gets no more of them until it has taken some (see `transmit`).
+        let backlog = above_high(conn.wire.out.len(), conn.manager.buffer_limit);
+        self.out.set_readable(id, &mut conn.wire, !backlog);
+        conn.idle_since = now;
+        self.arm_idle(id);
+    }
+
+    /// The client has so long for its next request. When the connection is to end it is just long enough for
+    /// one that is on its way: a busy client then learns from an answer that it must go elsewhere, and not
+    /// from a connection that closes under its request.
+    pub(super) fn arm_idle(&mut self, id: ConnId) {
+        let draining = self.is_draining_connection(id);
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
+        let timeout = if draining || conn.last { Some(limit::DRAIN_GRACE) } else { conn.manager.config.idle_timeout };
+        if let Some(timeout) = timeout {
+            conn.deadlines.set(DownstreamDeadline::Idle, conn.idle_since + timeout, Owner::Connection(id), &mut self.timers);
         }
-        self.out.set_readable(id, &mut conn.wire, true);
     }
 
     /// Sends what is left and closes. If the client may still be sending, what it sends is read and dropped
@@ -285,7 +307,7 @@ impl Engine {
                 stats.inc(HttpStat::CxMaxDuration);
                 conn.last = true;
                 if matches!(phase, DownstreamPhase::Head(partial) if partial.is_empty()) {
-                    self.out.actions.push_back(Action::CloseIfIdle(id));
+                    self.arm_idle(id);
                 }
             }
             (DownstreamDeadline::Linger, _) => {

@@ -25,7 +25,7 @@ impl Engine {
             DrainScope::Encourage => self.drain.discouraged = false,
             DrainScope::Listener(id) => {
                 if self.listeners.get_mut(id).is_some_and(|listener| listener.drain.start()) {
-                    self.close_idle(Some(id));
+                    self.hurry_idle(Some(id));
                     self.settle_drain(id);
                 }
             }
@@ -33,7 +33,7 @@ impl Engine {
                 // A second call moves the deadline: a drain can be told to hurry.
                 self.drain.phase.start();
                 self.drain.deadlines.set(EngineDeadline::Drain, deadline, Owner::Engine, &mut self.timers);
-                self.close_idle(None);
+                self.hurry_idle(None);
                 self.settle_process_drain();
                 if deadline <= now {
                     self.drain_deadline(now);
@@ -42,13 +42,15 @@ impl Engine {
         }
     }
 
-    fn close_idle(&mut self, of: Option<ListenerId>) {
-        for (id, conn) in &mut self.connections {
-            if let Connection::Downstream(conn) = conn {
-                if of.is_none_or(|listener| listener == conn.listener) && conn.is_idle() {
-                    self.out.actions.push_back(Action::CloseIfIdle(id));
-                }
-            }
+    /// Idle connections close now, unless they were busy a moment ago: then a request may be on its way.
+    fn hurry_idle(&mut self, of: Option<ListenerId>) {
+        let idle = |(id, conn): (ConnId, &Connection)| match conn {
+            Connection::Downstream(conn) if of.is_none_or(|listener| listener == conn.listener) && conn.is_idle() => Some(id),
+            _ => None,
+        };
+        let idle: Vec<ConnId> = self.connections.iter().filter_map(idle).collect();
+        for id in idle {
+            self.arm_idle(id);
         }
     }
 
@@ -88,7 +90,12 @@ impl Engine {
                         exchange.record.flags.insert(Flags::LOCAL_RESET);
                     }
                 }
+                let ended_by_close = self.exchanges.get(exchange_id).is_some_and(|exchange| exchange.is_ended_by_close());
                 self.end_exchange(exchange_id, now);
+                if ended_by_close {
+                    self.out.actions.push_back(Action::Reset(id));
+                    self.forget_downstream(id, now);
+                }
             }
             if self.connections.contains_key(id) {
                 self.drop_downstream(id, now);

@@ -204,6 +204,8 @@ impl Engine {
     /// Something is to be drained.
     pub fn handle_drain(&mut self, scope: DrainScope, now: Instant) {
         self.start_drain(scope, now);
+        // Connections that have been idle for long are due already.
+        self.handle_timeout(now);
     }
 
     /// Another engine asked through [`Action::Nudge`]: look whether a shared limit has room, or can be given

@@ -48,6 +48,11 @@ impl Engine {
         } else {
             body.clone()
         };
+        // RFC 9110 sections 8.6 and 15.3.5: no length, and no body, in 204.
+        if matches!(status, 204 | 304) && !grpc {
+            self.respond(id, Framing::Empty, now);
+            return self.finish_body(id, now);
+        }
         fields.push(b"content-length", itoa::Buffer::new().format(body.len()).as_bytes());
         if !body.is_empty() {
             fields.push(b"content-type", b"text/plain");

@@ -25,6 +25,10 @@ impl Engine {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(conn_id) else { return };
         if let Some(listener) = self.listeners.get(conn.listener) {
             if !Arc::ptr_eq(&conn.manager, &listener.manager) {
+                for gauge in [HttpStat::CxActive, HttpStat::CxHttp1Active] {
+                    conn.manager.stats.dec(gauge);
+                    listener.manager.stats.inc(gauge);
+                }
                 conn.manager = Arc::clone(&listener.manager);
             }
         }
@@ -44,6 +48,8 @@ impl Engine {
             framing::request(&mut exchange.request, config.allow_chunked_length)
         });
         exchange.record.protocol = exchange.request.version;
+        exchange.deadlines.inherit(std::mem::replace(&mut conn.exchange_alarm, Instant::NEVER));
+        exchange.to_head = exchange.request.is_head();
         for stat in [HttpStat::RqTotal, HttpStat::RqActive, HttpStat::RqHttp1Total] {
             exchange.manager.stats.inc(stat);
         }
@@ -67,7 +73,8 @@ impl Engine {
                     exchange.manager.stats.inc(HttpStat::CxMaxRequests);
                     conn.last = true;
                 }
-                conn.last |= wants_close(&exchange);
+                conn.client_closes = wants_close(&exchange);
+                conn.last |= conn.client_closes;
                 let id = self.exchanges.insert(exchange);
                 conn.phase = DownstreamPhase::Exchange(id);
                 self.serve(id, now);
@@ -77,7 +84,7 @@ impl Engine {
 
     fn serve(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        arm(exchange, id, &mut self.timers, now);
+        arm(exchange, &mut self.timers, now);
         if let Err(refusal) = inbound::sanitize(exchange, &mut self.random.request_id) {
             return self.refuse(id, refusal, now);
         }
@@ -127,6 +134,9 @@ impl Engine {
 
     fn start_forwarding(&mut self, id: ExchangeId, forward: &Forward, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        if exchange.request.is_connect() {
+            return self.reply(id, 403, &Bytes::new(), "connect_failed", now);
+        }
         if exchange.upgrade && !may_upgrade(exchange, forward) {
             exchange.manager.stats.inc(HttpStat::RqWsOnNonWsRoute);
             return self.reply(id, 403, &Bytes::new(), "upgrade_failed", now);
@@ -158,11 +168,13 @@ impl Engine {
         exchange.request.fields.remove(Name::UpstreamTimeout);
         exchange.request.fields.remove(Name::PerTryTimeout);
         let buffer = exchange.manager.buffer_limit;
-        if exchange.retry.is_on() || exchange.request.is_idempotent() {
-            exchange.body.keep(forward.replay_limit.unwrap_or(limit::REPLAY_BODY).min(buffer));
+        if exchange.retry.is_on() {
+            exchange.body.keep(forward.replay_limit.unwrap_or(buffer));
+        } else if exchange.request.is_idempotent() {
+            exchange.body.keep(limit::REPLAY_BODY.min(buffer));
         }
         outbound::prepare_request(exchange, exchange.timeouts.per_try.or(timeout));
-        arm_for_route(exchange, id, forward, &mut self.timers, now);
+        arm_for_route(exchange, forward, &mut self.timers, now);
         if exchange.request_done {
             self.arm_route_timeout(id, now);
         }
@@ -172,7 +184,7 @@ impl Engine {
     pub(super) fn request_data(&mut self, id: ExchangeId, piece: Bytes, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.record.bytes_received += piece.len() as u64;
-        touch(exchange, id, &mut self.timers, now);
+        touch(exchange, &mut self.timers, now);
         if exchange.phase == ResponsePhase::Done {
             return;
         }
@@ -205,24 +217,24 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         // An upgraded connection has no end that a timeout could wait for.
         if let (Some(timeout), false) = (exchange.timeouts.route, exchange.upgrade) {
-            exchange.deadlines.set(ExchangeDeadline::Route, now + timeout, Owner::Exchange(id), &mut self.timers);
+            exchange.deadlines.set(ExchangeDeadline::Route, now + timeout, Owner::Exchange(exchange.downstream), &mut self.timers);
         }
     }
 }
 
 /// Something moved: the idle clock starts again.
-pub(super) fn touch(exchange: &mut Exchange, id: ExchangeId, timers: &mut crate::timer::TimerQueue, now: Instant) {
+pub(super) fn touch(exchange: &mut Exchange, timers: &mut crate::timer::TimerQueue, now: Instant) {
     if let Some(idle) = exchange.timeouts.idle {
-        exchange.deadlines.set(ExchangeDeadline::Idle, now + idle, Owner::Exchange(id), timers);
+        exchange.deadlines.set(ExchangeDeadline::Idle, now + idle, Owner::Exchange(exchange.downstream), timers);
     }
 }
 
 /// Deadlines that every exchange has.
-fn arm(exchange: &mut Exchange, id: ExchangeId, timers: &mut crate::timer::TimerQueue, now: Instant) {
+fn arm(exchange: &mut Exchange, timers: &mut crate::timer::TimerQueue, now: Instant) {
     let manager = Arc::clone(&exchange.manager);
-    let owner = Owner::Exchange(id);
+    let owner = Owner::Exchange(exchange.downstream);
     exchange.timeouts.idle = manager.config.stream_idle_timeout;
-    touch(exchange, id, timers, now);
+    touch(exchange, timers, now);
     if let Some(lifetime) = manager.config.max_stream_duration {
         exchange.deadlines.set(ExchangeDeadline::Lifetime, now + lifetime, owner, timers);
     }
@@ -232,17 +244,17 @@ fn arm(exchange: &mut Exchange, id: ExchangeId, timers: &mut crate::timer::Timer
 }
 
 /// Deadlines that the route overrides.
-fn arm_for_route(exchange: &mut Exchange, id: ExchangeId, forward: &Forward, timers: &mut crate::timer::TimerQueue, now: Instant) {
+fn arm_for_route(exchange: &mut Exchange, forward: &Forward, timers: &mut crate::timer::TimerQueue, now: Instant) {
     if let Some(idle) = forward.idle_timeout {
         exchange.timeouts.idle = idle;
         exchange.deadlines.clear(ExchangeDeadline::Idle);
-        touch(exchange, id, timers, now);
+        touch(exchange, timers, now);
     }
     match forward.max_stream_duration {
         None => {}
         Some(None) => exchange.deadlines.clear(ExchangeDeadline::Lifetime),
         Some(Some(lifetime)) => {
-            exchange.deadlines.set(ExchangeDeadline::Lifetime, exchange.record.start + lifetime, Owner::Exchange(id), timers);
+            exchange.deadlines.set(ExchangeDeadline::Lifetime, exchange.record.start + lifetime, Owner::Exchange(exchange.downstream), timers);
         }
     }
 }

@@ -19,8 +19,8 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 impl Engine {
-    /// A whole response head has come from an upstream.
-    pub(super) fn response_head(&mut self, conn_id: ConnId, id: ExchangeId, raw: &[u8], now: Instant) {
+    /// A whole response head has come from an upstream; `clean` if nothing came behind it yet.
+    pub(super) fn response_head(&mut self, conn_id: ConnId, id: ExchangeId, raw: &[u8], clean: bool, now: Instant) {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let limits = self.clusters.get(conn.cluster).map(|cluster| cluster.config.limits).unwrap_or_default();
@@ -58,14 +58,14 @@ impl Engine {
         self.respond(id, framing, now);
         let ended = matches!(self.connections.get(conn_id), Some(Connection::Upstream(conn)) if conn.body.is_done());
         if ended {
-            self.response_end(id, conn_id, true, now);
+            self.response_end(id, conn_id, clean, now);
         }
     }
 
     /// 1xx: passed on at once, to clients that can read it.
     fn interim_response(&mut self, conn_id: ConnId, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        super::request::touch(exchange, id, &mut self.timers, now);
+        super::request::touch(exchange, &mut self.timers, now);
         let (downstream, limit) = (exchange.downstream, exchange.manager.buffer_limit);
         if exchange.record.protocol == Version::Http11 {
             for name in [Name::Connection, Name::TransferEncoding, Name::ContentLength, Name::Upgrade, Name::KeepAlive] {
@@ -125,6 +125,9 @@ impl Engine {
     pub(super) fn respond(&mut self, id: ExchangeId, framing: Framing, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let downstream = exchange.downstream;
+        // What header templates may ask for.
+        exchange.record.status = exchange.response.status;
+        exchange.record.end = Some(now);
         outbound::edit_response(exchange);
         if !exchange.filters.is_empty() {
             let manager = std::sync::Arc::clone(&exchange.manager);
@@ -157,9 +160,9 @@ impl Engine {
     pub(super) fn response_data(&mut self, id: ExchangeId, piece: Bytes, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.record.upstream_bytes_received += piece.len() as u64;
-        super::request::touch(exchange, id, &mut self.timers, now);
+        super::request::touch(exchange, &mut self.timers, now);
         if let Some(idle) = exchange.timeouts.per_try_idle {
-            exchange.deadlines.set(ExchangeDeadline::PerTryIdle, now + idle, Owner::Exchange(id), &mut self.timers);
+            exchange.deadlines.set(ExchangeDeadline::PerTryIdle, now + idle, Owner::Exchange(exchange.downstream), &mut self.timers);
         }
         let (upstream, limit) = (exchange.attempt.conn, exchange.manager.buffer_limit);
         let waiting = self.send_response_piece(id, piece);
@@ -212,7 +215,9 @@ impl Engine {
     fn start_tunnel(&mut self, conn_id: ConnId, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.record.details = Cow::Borrowed("via_upstream");
-        exchange.deadlines.clear(ExchangeDeadline::Route);
+        for why in [ExchangeDeadline::Route, ExchangeDeadline::PerTry, ExchangeDeadline::PerTryIdle] {
+            exchange.deadlines.clear(why);
+        }
         for stat in [HttpStat::CxUpgradesTotal, HttpStat::CxUpgradesActive] {
             exchange.manager.stats.inc(stat);
         }
@@ -234,7 +239,7 @@ impl Engine {
         exchange.manager.stats.inc(HttpStat::RqReset);
         exchange.manager.stats.inc(HttpStat::RqTxReset);
         let downstream = exchange.downstream;
-        let ended_by_close = exchange.phase == ResponsePhase::Body(BodyCoding::Plain) && !exchange.response.fields.has(Name::ContentLength);
+        let ended_by_close = exchange.is_ended_by_close();
         self.end_exchange(id, now);
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) else { return };
         conn.last = true;
@@ -249,10 +254,7 @@ impl Engine {
     /// The client is gone: whatever is under way for it ends.
     pub(super) fn abandon(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        let tunnel = exchange.response.status == 101 && exchange.phase != ResponsePhase::Waiting;
-        if tunnel {
-            exchange.manager.stats.dec(HttpStat::CxUpgradesActive);
-        } else {
+        if !exchange.is_tunnel() {
             exchange.record.flags.insert(Flags::DOWNSTREAM_TERMINATION);
             exchange.record.details = Cow::Borrowed("downstream_remote_disconnect");
             exchange.manager.stats.inc(HttpStat::RqRxReset);
@@ -274,23 +276,30 @@ impl Engine {
 
     /// Lets go of everything the exchange holds, counts it, logs it.
     pub(super) fn end_exchange(&mut self, id: ExchangeId, now: Instant) {
+        self.release_retry(id);
         if let Some(conn) = self.detach(id) {
             if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn) {
                 conn.phase = UpstreamPhase::Closed;
             }
             self.drop_upstream(conn, now);
         }
-        self.release_retry(id);
         let Some(mut exchange) = self.exchanges.remove(id) else { return };
         exchange.record.end = Some(now);
         let stats = &exchange.manager.stats;
         stats.dec(HttpStat::RqActive);
+        if exchange.is_tunnel() {
+            stats.dec(HttpStat::CxUpgradesActive);
+        }
         if exchange.record.status > 0 {
             stats.inc(HttpStat::RqCompleted);
             stats.count_code(exchange.record.status);
         }
         stats.time(Timing::RqTime, now.since(exchange.record.start).as_millis() as u64);
         self.log(&exchange);
+        if let Some(Connection::Downstream(conn)) = self.connections.get_mut(exchange.downstream) {
+            conn.exchange_alarm = exchange.deadlines.alarm();
+        }
+        exchange.body.clear();
         if self.spare.len() < 256 {
             self.spare.push(exchange);
         }

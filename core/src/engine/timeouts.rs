@@ -27,14 +27,30 @@ impl Engine {
                     None => return,
                 }
             },
-            Owner::Exchange(id) => {
-                while let Some(exchange) = self.exchanges.get_mut(id) {
-                    let Some(why) = exchange.deadlines.pop_due(now, owner, &mut self.timers) else { return };
-                    self.fire_exchange(id, why, now);
-                }
-            }
+            Owner::Exchange(conn) => loop {
+                let Some(Connection::Downstream(client)) = self.connections.get_mut(conn) else { return };
+                let Some(id) = client.exchange() else {
+                    client.exchange_alarm = Instant::NEVER;
+                    return;
+                };
+                let Some(exchange) = self.exchanges.get_mut(id) else { return };
+                let Some(why) = exchange.deadlines.pop_due(now, owner, &mut self.timers) else { return };
+                self.fire_exchange(id, why, now);
+            },
             Owner::Cluster(id) => self.refresh_cluster(id, now),
             Owner::Engine => self.drain_deadline(now),
+        }
+    }
+
+    /// Connections that are gone leave entries behind. When those are the most, they are thrown away, which
+    /// costs each connection a constant share.
+    pub(super) fn forget_dead_timers(&mut self) {
+        if self.timers.len() > 1024 + 8 * self.connections.len() {
+            let connections = &self.connections;
+            self.timers.retain(|owner| match owner {
+                Owner::Connection(id) | Owner::Exchange(id) => connections.contains_key(id),
+                Owner::Cluster(_) | Owner::Engine => true,
+            });
         }
     }
 

@@ -32,8 +32,11 @@ impl Engine {
                     };
                     conn.deadlines.set(DownstreamDeadline::Linger, now + wait, Owner::Connection(id), &mut self.timers);
                 }
+                let resumes = matches!(conn.phase, DownstreamPhase::Head(_)) && !conn.wire.readable && below_low(left, conn.manager.buffer_limit);
                 if let Some(exchange) = conn.exchange() {
                     self.sent_to_client(exchange, left, now);
+                } else if resumes {
+                    self.resume_downstream(id);
                 }
             }
             Connection::Upstream(conn) => {
@@ -51,7 +54,7 @@ impl Engine {
 
     fn sent_to_client(&mut self, id: ExchangeId, left: usize, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        super::request::touch(exchange, id, &mut self.timers, now);
+        super::request::touch(exchange, &mut self.timers, now);
         if below_low(left, exchange.manager.buffer_limit) {
             if let Some(conn) = exchange.attempt.conn {
                 self.resume_upstream(conn);
@@ -61,7 +64,7 @@ impl Engine {
 
     fn sent_to_upstream(&mut self, id: ExchangeId, left: usize, limit: usize, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        super::request::touch(exchange, id, &mut self.timers, now);
+        super::request::touch(exchange, &mut self.timers, now);
         let (downstream, request_done) = (exchange.downstream, exchange.request_done);
         let tunnel = matches!(self.connections.get(downstream), Some(Connection::Downstream(conn)) if matches!(conn.phase, DownstreamPhase::Tunnel(_)));
         // A pipelined request behind a complete one stays where it is until its turn comes.

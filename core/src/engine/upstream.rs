@@ -43,6 +43,8 @@ impl Engine {
         let removed = cluster.removed;
         let Some(host) = cluster.hosts.get_mut(conn.host) else { return };
         conn.phase = UpstreamPhase::Idle;
+        // A slow client may have paused it: the next exchange has another client.
+        self.out.set_readable(id, &mut conn.wire, true);
         if let Some(next) = host.pool.next_waiting() {
             return self.assign(next, id, now);
         }
@@ -99,10 +101,10 @@ impl Engine {
                     match partial.feed(input, limit) {
                         Ok(HeadInput::More) => return self.response_began(exchange),
                         Ok(HeadInput::InInput(end)) => {
-                            self.response_head(id, exchange, &input[..end], now);
+                            self.response_head(id, exchange, &input[..end], end == input.len(), now);
                             input.advance(end.min(input.len()));
                         }
-                        Ok(HeadInput::Assembled(head)) => self.response_head(id, exchange, &head, now),
+                        Ok(HeadInput::Assembled(head)) => self.response_head(id, exchange, &head, input.is_empty(), now),
                         Err(_) => {
                             input.clear();
                             return self.protocol_error(exchange, id, now);
@@ -248,12 +250,18 @@ impl Engine {
         }
     }
 
-    /// Closes a connection that carries nothing, sending what is left first.
+    /// Closes a connection that carries nothing any more.
     pub(super) fn close_upstream(&mut self, id: ConnId, now: Instant) {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
-        if conn.wire.out.is_empty() {
-            return self.drop_upstream(id, now);
+        match conn.wire.out.is_empty() {
+            true => self.drop_upstream(id, now),
+            false => self.flush_and_close_upstream(id, now),
         }
+    }
+
+    /// Closes a connection once all that was given to it is sent.
+    fn flush_and_close_upstream(&mut self, id: ConnId, now: Instant) {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
         conn.phase = UpstreamPhase::Closed;
         conn.deadlines.clear_all();
         // If the host does not take what is left in time, the connection is cut.
@@ -291,11 +299,8 @@ impl Engine {
             host.pool.forget_idle(id);
         }
         cluster.hosts.forget_if_unused(conn.host);
-        if cluster.removed && cluster.connections == 0 {
-            self.clusters.remove(conn.cluster);
-        } else {
-            self.open_connections(conn.cluster, conn.host, now);
-        }
+        self.open_connections(conn.cluster, conn.host, now);
+        self.forget_cluster_if_unused(conn.cluster);
     }
 
     pub(super) fn fire_upstream(&mut self, id: ConnId, why: UpstreamDeadline, now: Instant) {
@@ -372,7 +377,7 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.record.bytes_received += piece.len() as u64;
         exchange.record.upstream_bytes_sent += piece.len() as u64;
-        super::request::touch(exchange, id, &mut self.timers, now);
+        super::request::touch(exchange, &mut self.timers, now);
         let (Some(conn_id), downstream) = (exchange.attempt.conn, exchange.downstream) else { return };
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
         conn.wire.out.push(piece, &mut self.blocks);
@@ -388,7 +393,7 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.record.bytes_sent += piece.len() as u64;
         exchange.record.upstream_bytes_received += piece.len() as u64;
-        super::request::touch(exchange, id, &mut self.timers, now);
+        super::request::touch(exchange, &mut self.timers, now);
         let (downstream, upstream, limit) = (exchange.downstream, exchange.attempt.conn, exchange.manager.buffer_limit);
         let waiting = self.send_downstream(downstream, piece);
         if let (true, Some(upstream)) = (crate::buffer::above_high(waiting, limit), upstream) {
@@ -412,13 +417,9 @@ impl Engine {
     /// An upgraded connection is over: what is left is sent, and both sides are closed.
     pub(super) fn end_tunnel(&mut self, id: ExchangeId, now: Instant) {
         if let Some(conn_id) = self.detach(id) {
-            if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) {
-                conn.phase = UpstreamPhase::Closed;
-            }
-            self.close_upstream(conn_id, now);
+            self.flush_and_close_upstream(conn_id, now);
         }
         if let Some(exchange) = self.exchanges.get_mut(id) {
-            exchange.manager.stats.dec(crate::stats::HttpStat::CxUpgradesActive);
             exchange.deadlines.clear(ExchangeDeadline::Idle);
         }
         self.complete(id, now);

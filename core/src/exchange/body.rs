@@ -1,12 +1,17 @@
 //! The request body between the client and an upstream connection.
 
 use crate::buffer::above_high;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+
+/// Shorter pieces are copied.
+const COPY_LIMIT: usize = 16 * 1024;
 
 /// Pieces that were not sent yet, and sent ones that are kept for another try.
 #[derive(Debug, Default)]
 pub struct RequestBody {
     pieces: Vec<Bytes>,
+    /// Short pieces are copied together: a slice would pin the whole block that it was read into.
+    tail: BytesMut,
     len: usize,
     /// Keep what is sent, up to this many bytes; zero keeps nothing.
     keep_limit: usize,
@@ -18,6 +23,7 @@ impl RequestBody {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.pieces.clear();
+        self.tail = BytesMut::new();
         (self.len, self.keep_limit, self.lost) = (0, 0, false);
     }
 
@@ -28,8 +34,23 @@ impl RequestBody {
 
     /// A piece came and no connection is there to take it.
     pub fn hold(&mut self, piece: Bytes) {
+        self.add(piece);
+    }
+
+    fn add(&mut self, piece: Bytes) {
         self.len += piece.len();
+        if piece.len() < COPY_LIMIT {
+            self.tail.extend_from_slice(&piece);
+            return;
+        }
+        self.seal();
         self.pieces.push(piece);
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push(std::mem::take(&mut self.tail).freeze());
+        }
     }
 
     /// A piece was sent on.
@@ -40,13 +61,13 @@ impl RequestBody {
         if self.len + piece.len() > self.keep_limit {
             self.give_up();
         } else {
-            self.len += piece.len();
-            self.pieces.push(piece.clone());
+            self.add(piece.clone());
         }
     }
 
     /// All held pieces are being sent; those that are not kept are given away.
     pub fn start_sending(&mut self) -> Vec<Bytes> {
+        self.seal();
         if self.len > self.keep_limit && !self.pieces.is_empty() {
             let pieces = std::mem::take(&mut self.pieces);
             self.give_up();
@@ -57,12 +78,13 @@ impl RequestBody {
 
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.pieces.is_empty() && self.tail.is_empty()
     }
 
     /// No other try will be made.
     pub fn give_up(&mut self) {
         self.pieces.clear();
+        self.tail = BytesMut::new();
         self.len = 0;
         self.lost = true;
     }

@@ -203,6 +203,8 @@ const EDGE_ONLY: [Name; 5] =
 /// Writes down for the upstream who asked, how, and under which id.
 fn mark(config: &HttpManager, head: &mut RequestHead, rng: &mut Rng, client: Client) {
     let internal = client.internal;
+    // `forward_client_cert_details: SANITIZE`, Envoy's default: nobody may claim a certificate.
+    head.fields.remove(Name::ClientCert);
     let edge = config.use_remote_address && !internal;
     if !internal {
         INTERNAL_ONLY.into_iter().for_each(|name| head.fields.remove(name));
@@ -213,7 +215,7 @@ fn mark(config: &HttpManager, head: &mut RequestHead, rng: &mut Rng, client: Cli
     let mut text = Vec::with_capacity(40);
     if config.use_remote_address && !config.skip_xff_append {
         let _ = write!(text, "{}", client.peer);
-        head.fields.append(Name::XForwardedFor, &text);
+        head.fields.append(Name::XForwardedFor, b",", &text);
     }
     let trusted_proto = !config.use_remote_address || config.trusted_hops > 0;
     if config.scheme.is_some() || !trusted_proto || !head.fields.has(Name::XForwardedProto) {
@@ -232,7 +234,7 @@ fn mark(config: &HttpManager, head: &mut RequestHead, rng: &mut Rng, client: Cli
         head.fields.set(Name::ExternalAddress, &text);
     }
     if let Some(via) = &config.via {
-        head.fields.append(Name::Via, via.as_bytes());
+        head.fields.append(Name::Via, b", ", via.as_bytes());
     }
     if config.generate_request_id && ((edge && !config.preserve_external_request_id) || !head.fields.has(Name::XRequestId)) {
         head.fields.set(Name::XRequestId, &uuid(rng));

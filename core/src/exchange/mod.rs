@@ -131,6 +131,8 @@ pub struct Exchange {
     pub timeouts: Timeouts,
     /// How far the response is.
     pub phase: ResponsePhase,
+    /// The client's method was HEAD, whatever was sent upstream.
+    pub to_head: bool,
     /// The client asked to switch to this protocol and may.
     pub upgrade: bool,
     /// The client is trusted (its address is internal): its `x-envoy-*` headers count.
@@ -159,6 +161,7 @@ impl Exchange {
             retry: RetryState::default(),
             timeouts: Timeouts::default(),
             phase: ResponsePhase::Waiting,
+            to_head: false,
             upgrade: false,
             internal: false,
         }
@@ -184,8 +187,19 @@ impl Exchange {
         self.retry.clear();
         self.timeouts = Timeouts::default();
         self.phase = ResponsePhase::Waiting;
+        self.to_head = false;
         self.upgrade = false;
         self.internal = false;
+    }
+
+    /// Whether only the end of the connection tells the client that the body has ended.
+    pub fn is_ended_by_close(&self) -> bool {
+        self.phase == ResponsePhase::Body(BodyCoding::Plain) && !self.is_tunnel() && !self.response.fields.has(crate::http::Name::ContentLength)
+    }
+
+    /// Whether it carries an upgraded protocol's bytes.
+    pub fn is_tunnel(&self) -> bool {
+        self.response.status == 101 && self.phase != ResponsePhase::Waiting
     }
 
     /// The matched virtual host and route.

@@ -95,6 +95,8 @@ pub fn clean_response(exchange: &mut Exchange) {
     head.fields.remove(Name::KeepAlive);
     head.fields.remove(Name::ProxyConnection);
     if let (Some(start), Some(end), false) = (exchange.record.upstream_start, exchange.record.response_start, suppress) {
+        // From when the upstream had the whole request.
+        let start = exchange.record.request_end.map_or(start, |request_end| request_end.max(start));
         let ms = end.since(start).as_millis() as u64;
         head.fields.set(Name::UpstreamServiceTime, itoa::Buffer::new().format(ms).as_bytes());
     }
@@ -130,7 +132,7 @@ pub fn finish_response(exchange: &mut Exchange, framing: Framing, date: &[u8; 29
     }
     set_server(head, config.server_header, config.server_name.as_bytes());
     if let Some(via) = &config.via {
-        head.fields.append(Name::Via, via.as_bytes());
+        head.fields.append(Name::Via, b", ", via.as_bytes());
     }
     if config.request_id_in_response {
         if let Some(id) = exchange.request.fields.get(Name::XRequestId) {
@@ -141,7 +143,7 @@ pub fn finish_response(exchange: &mut Exchange, framing: Framing, date: &[u8; 29
         return (BodyCoding::Plain, last);
     }
     let old_client = exchange.record.protocol == Version::Http10;
-    let bodyless = exchange.request.is_head() || matches!(head.status, 204 | 304);
+    let bodyless = exchange.to_head || matches!(head.status, 204 | 304);
     let (coding, last) = match framing {
         _ if bodyless => (BodyCoding::None, last),
         Framing::Empty => (BodyCoding::None, last),
@@ -162,6 +164,13 @@ pub fn finish_response(exchange: &mut Exchange, framing: Framing, date: &[u8; 29
         // To HEAD and in a 304, Transfer-Encoding says what GET would have got.
         BodyCoding::None if bodyless && !old_client => {}
         _ => head.fields.remove(Name::TransferEncoding),
+    }
+    // Header edits cannot change how long the body is.
+    if let (Framing::Length(length), false) = (framing, bodyless) {
+        let text = itoa::Buffer::new().format(length).to_owned();
+        if head.fields.get(Name::ContentLength) != Some(text.as_bytes()) {
+            head.fields.set(Name::ContentLength, text.as_bytes());
+        }
     }
     (coding, last)
 }

@@ -66,11 +66,21 @@ fn write_value(template: &Template, facts: &Facts<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a JSON string (RFC 8259 section 7). Bytes that are not UTF-8 become U+FFFD.
+/// Appends a JSON string (RFC 8259 section 7). Of a text that is not UTF-8, each byte that is not ASCII becomes
+/// `\u00XX`, as in Envoy: nothing is lost.
 pub fn quote(text: &[u8], out: &mut Vec<u8>) {
+    let latin1;
+    let (text, escape) = match std::str::from_utf8(text) {
+        Ok(text) => (text, false),
+        Err(_) => {
+            latin1 = text.iter().map(|byte| *byte as char).collect::<String>();
+            (latin1.as_str(), true)
+        }
+    };
     out.push(b'"');
-    for ch in String::from_utf8_lossy(text).chars() {
+    for ch in text.chars() {
         match ch {
+            c if escape && !c.is_ascii() => out.extend_from_slice(format!("\\u{:04x}", c as u32).as_bytes()),
             '"' => out.extend_from_slice(b"\\\""),
             '\\' => out.extend_from_slice(b"\\\\"),
             '\n' => out.extend_from_slice(b"\\n"),

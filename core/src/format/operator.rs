@@ -31,7 +31,7 @@ pub enum Operator {
     RouteName,
     VirtualHostName,
     Hostname,
-    Path,
+    Path { query: bool },
     QueryParam(Box<str>),
     GrpcStatus,
     /// Known, but nothing in what is served so far sets it.
@@ -113,7 +113,12 @@ fn field<'h>(fields: &'h Fields, name: &str) -> Option<&'h [u8]> {
 
 impl Operator {
     pub(super) fn is_number(&self) -> bool {
-        matches!(self, Operator::ResponseCode | Operator::Bytes(_) | Operator::Duration(..) | Operator::Attempts | Operator::ConnectionId)
+        let port = |part: &Endpoint| matches!(part, Endpoint::RemotePort | Endpoint::LocalPort);
+        match self {
+            Operator::ResponseCode | Operator::Bytes(_) | Operator::Duration(..) | Operator::Attempts | Operator::ConnectionId => true,
+            Operator::Upstream(part) | Operator::Downstream(part) | Operator::Client(part) => port(part),
+            _ => false,
+        }
     }
 
     /// Appends the value; false if it is not known.
@@ -147,12 +152,19 @@ impl Operator {
             }
             Operator::UpstreamCluster => return bytes(record.cluster.as_deref().map(str::as_bytes), out),
             Operator::Attempts => return number(u64::from(record.attempts), out),
-            Operator::TransportFailure => return bytes(record.transport_failure.as_deref().map(str::as_bytes), out),
+            Operator::TransportFailure => {
+                return bytes(record.transport_failure.as_deref().map(|why| why.replace(' ', "_")).as_deref().map(str::as_bytes), out);
+            }
             Operator::ConnectionId => return number(record.connection, out),
             Operator::RouteName => return name(facts.names.route, out),
             Operator::VirtualHostName => return name(facts.names.virtual_host, out),
             Operator::Hostname => return name(facts.names.hostname, out),
-            Operator::Path => return bytes(request_value(facts.request, ":path"), out),
+            Operator::Path { query } => {
+                let original = facts.request.fields.get(crate::http::Name::OriginalPath);
+                let path = original.or_else(|| request_value(facts.request, ":path"));
+                let path = path.map(|path| if *query { path } else { path.split(|byte| *byte == b'?').next().unwrap_or_default() });
+                return bytes(path, out);
+            }
             Operator::QueryParam(name) => return bytes(query_param(facts.request, name.as_bytes()), out),
             Operator::GrpcStatus => {
                 let status = |fields: &Fields| fields.get(crate::http::Name::GrpcStatus).map(<[u8]>::to_vec);
@@ -228,7 +240,10 @@ fn flags(record: &Record, long: bool, out: &mut Vec<u8>) -> bool {
         }
         out.extend_from_slice(if long { name } else { short }.as_bytes());
     }
-    !record.flags.is_empty()
+    if record.flags.is_empty() {
+        out.push(b'-');
+    }
+    true
 }
 
 /// The first value of a query parameter, as it was sent.

@@ -92,6 +92,10 @@ fn named(name: &str, argument: Option<&str>) -> Result<Operator, Option<String>>
         let argument = argument.filter(|a| !a.is_empty()).ok_or_else(|| Some("needs a header name: `(NAME)` or `(NAME?ALTERNATIVE)`".to_owned()))?;
         Ok(HeaderRef::parse(argument))
     };
+    const WITH_ARGUMENT: [&str; 8] = ["START_TIME", "REQ", "RESP", "TRAILER", "REQUEST_HEADER", "RESPONSE_HEADER", "QUERY_PARAM", "PATH"];
+    if argument.is_some_and(|argument| !argument.is_empty()) && !WITH_ARGUMENT.contains(&name) {
+        return Err(Some("Weir does not implement an argument here".to_owned()));
+    }
     Ok(match name {
         "START_TIME" => Operator::StartTime(TimeFormat::parse(argument.unwrap_or_default())),
         "REQ" => Operator::Request(header()?),
@@ -138,7 +142,11 @@ fn named(name: &str, argument: Option<&str>) -> Result<Operator, Option<String>>
         "ROUTE_NAME" => Operator::RouteName,
         "VIRTUAL_HOST_NAME" => Operator::VirtualHostName,
         "HOSTNAME" => Operator::Hostname,
-        "PATH" => Operator::Path,
+        "PATH" => match argument {
+            None | Some("" | "WQ") => Operator::Path { query: true },
+            Some("NQ") => Operator::Path { query: false },
+            Some(_) => return Err(Some("takes `WQ` or `NQ`".to_owned())),
+        },
         "QUERY_PARAM" => Operator::QueryParam(argument.ok_or_else(|| Some("needs a parameter name".to_owned()))?.into()),
         "GRPC_STATUS" | "GRPC_STATUS_NUMBER" => Operator::GrpcStatus,
         // Known, and never set for plain HTTP/1.

@@ -197,15 +197,15 @@ impl Fields {
         }
     }
 
-    /// Adds `value` to the end of a comma-separated field, making the field if there is none.
-    pub fn append(&mut self, name: Name, value: &[u8]) {
+    /// Adds `value` behind `separator` to the end of a list field, making the field if there is none.
+    pub fn append(&mut self, name: Name, separator: &[u8], value: &[u8]) {
         let Some(at) = self.list.iter().rposition(|field| field.known == name) else {
             return self.push(name.as_str().as_bytes(), value);
         };
         let old = self.list[at].value;
         let start = self.text.len() as u32;
         self.text.extend_from_within(old.start as usize..(old.start + old.len) as usize);
-        self.text.extend_from_slice(b",");
+        self.text.extend_from_slice(separator);
         self.text.extend_from_slice(value);
         self.list[at].value = Span { start, len: self.text.len() as u32 - start };
     }
@@ -288,8 +288,8 @@ mod tests {
     #[test]
     fn appending_joins_with_a_comma() {
         let mut fields = fields(&[("X-Forwarded-For", "1.1.1.1")]);
-        fields.append(Name::XForwardedFor, b"2.2.2.2");
-        fields.append(Name::Via, b"1.1 weir");
+        fields.append(Name::XForwardedFor, b",", b"2.2.2.2");
+        fields.append(Name::Via, b", ", b"1.1 weir");
         assert_eq!(lines(&fields), ["X-Forwarded-For:1.1.1.1,2.2.2.2", "via:1.1 weir"]);
     }
 }

@@ -65,6 +65,7 @@ names! {
     RateLimited = "x-envoy-ratelimited",
     Overloaded = "x-envoy-overloaded",
     Degraded = "x-envoy-degraded",
+    ClientCert = "x-forwarded-client-cert",
     HealthCheckFail = "x-envoy-immediate-health-check-fail",
 }
 

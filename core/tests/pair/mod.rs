@@ -156,6 +156,12 @@ impl Pair {
         self.pump();
     }
 
+    /// A client that was told to close does, and so do we.
+    pub fn client_closes(&mut self, id: ConnId) {
+        self.eof(id);
+        assert!(self.is_closed(id), "we close after the client has");
+    }
+
     /// A peer resets the connection.
     pub fn reset(&mut self, id: ConnId) {
         self.engine.handle_closed(id, IoFault::Reset, self.now);

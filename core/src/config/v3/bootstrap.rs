@@ -6,7 +6,7 @@ use super::{cluster, listener};
 use crate::config::{Admin, Config, LogSink, Node};
 use crate::limit;
 use crate::map::Map;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ pub(super) struct Draft {
     /// Static runtime keys.
     pub(super) runtime: BTreeMap<String, f64>,
     pub(super) node: Node,
+    /// Every cluster that is named, those included that are wrong themselves.
+    pub(super) cluster_names: BTreeSet<Arc<str>>,
 }
 
 impl Draft {
@@ -30,8 +32,9 @@ impl Draft {
     }
 }
 
-pub(super) fn read(bootstrap: &Reader<'_>) -> Config {
+pub(super) fn read(bootstrap: &Reader<'_>, sinks: &[LogSink]) -> Config {
     let mut draft = Draft::default();
+    draft.config.sinks = sinks.to_vec();
     draft.config.max_connections = limit::GLOBAL_CONNECTIONS;
     bootstrap.message("node", |node| draft.node = read_node(&node));
     bootstrap.message("layered_runtime", |runtime| read_runtime(&runtime, &mut draft.runtime));
@@ -61,6 +64,7 @@ pub(super) fn read(bootstrap: &Reader<'_>) -> Config {
 fn read_clusters(resources: &Reader<'_>, draft: &mut Draft) {
     let mut clusters: Map<Arc<str>, Arc<crate::config::Cluster>> = Map::default();
     resources.each("clusters", |reader| {
+        draft.cluster_names.extend(reader.str("name").map(Arc::from));
         let Some(cluster) = cluster::read(&reader) else { return };
         match clusters.contains_key(&cluster.name) {
             true => reader.error("name", format!("another cluster is called `{}`", cluster.name)),

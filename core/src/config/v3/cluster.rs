@@ -32,7 +32,7 @@ pub(super) fn read(cluster: &Reader<'_>) -> Option<Cluster> {
         idle_timeout: common.idle_timeout.unwrap_or(Some(limit::IDLE_TIMEOUT)),
         max_connection_duration: common.max_connection_duration,
         max_requests_per_connection: max_requests,
-        limits: HeadLimits { fields: common.max_headers.unwrap_or(limit::HEADERS), ..HeadLimits::default() },
+        limits: HeadLimits { bytes: limit::RESPONSE_HEAD_KB as usize * 1024, fields: common.max_headers.unwrap_or(limit::HEADERS) },
     })
 }
 

@@ -117,17 +117,17 @@ const MOST: usize = 1000;
 pub(super) struct Findings {
     file: String,
     list: RefCell<Vec<Diagnostic>>,
-    failed: Cell<bool>,
+    errors: Cell<usize>,
 }
 
 impl Findings {
     pub(super) fn new(file: &str) -> Findings {
-        Findings { file: file.to_owned(), list: RefCell::default(), failed: Cell::new(false) }
+        Findings { file: file.to_owned(), list: RefCell::default(), errors: Cell::new(0) }
     }
 
     pub(super) fn add(&self, severity: Severity, pos: Pos, path: &Path<'_>, message: String, help: Option<String>) {
         if severity == Severity::Error {
-            self.failed.set(true);
+            self.errors.set(self.errors.get() + 1);
         }
         let mut list = self.list.borrow_mut();
         if list.len() < MOST {
@@ -140,7 +140,12 @@ impl Findings {
     }
 
     pub(super) fn failed(&self) -> bool {
-        self.failed.get()
+        self.errors() > 0
+    }
+
+    /// How many errors there are; unsupported fields and warnings do not count.
+    pub(super) fn errors(&self) -> usize {
+        self.errors.get()
     }
 
     /// All findings, in the order of the file.

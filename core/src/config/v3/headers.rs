@@ -45,6 +45,9 @@ fn read_option(option: &Reader<'_>) -> Option<HeaderEdit> {
         if name.starts_with(':') && !matches!(name, ":path" | ":method" | ":authority") {
             header.error("key", format!("`{name}` cannot be set"));
         }
+        if !crate::http::validate::is_token(name.strip_prefix(':').unwrap_or(name).as_bytes()) {
+            header.error("key", format!("`{name}` is not a valid header name"));
+        }
         match Template::parse(text) {
             Ok(value) => Some(HeaderEdit::Add { name: name.into(), value, append, keep_empty }),
             Err(problem) => {

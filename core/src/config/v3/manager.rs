@@ -33,7 +33,7 @@ pub(super) fn read(manager: &Reader<'_>, draft: &mut Draft) -> Option<HttpManage
     if !manager.has("route_config") && !manager.has("rds") && !manager.has("scoped_routes") {
         manager.error_here("a connection manager needs a `route_config`");
     }
-    let routes = manager.message("route_config", |table| route::read_table(&table, &draft.config.clusters));
+    let routes = manager.message("route_config", |table| route::read_table(&table, &draft.cluster_names));
     let common = manager.message("common_http_protocol_options", |options| read_common(&options)).unwrap_or_default();
     let http1 = manager.message("http_protocol_options", |options| read_http1(&options)).unwrap_or_default();
     let timeout = |name: &str, default: Option<Duration>| match manager.duration(name) {
@@ -194,6 +194,7 @@ fn read_upgrades(manager: &Reader<'_>) -> Vec<Upgrade> {
 
 /// The filters before the router, and `Router.suppress_envoy_headers`.
 fn read_filters(manager: &Reader<'_>) -> (Vec<Arc<dyn FilterFactory>>, bool) {
+    let mut unknown = false;
     let (mut filters, mut suppress, mut ended): (Vec<Arc<dyn FilterFactory>>, bool, bool) = (Vec::new(), false, false);
     manager.each("http_filters", |filter| {
         if ended {
@@ -205,7 +206,8 @@ fn read_filters(manager: &Reader<'_>) -> (Vec<Arc<dyn FilterFactory>>, bool) {
         }
         if !filter.has("typed_config") && !filter.has("config_discovery") {
             let help = "add a `typed_config` with the filter's `@type`";
-            return filter.error_with_help("name", "a filter is chosen by the type of its config, not by its name", help);
+            unknown = true;
+            return if filter.message.broken { filter.ignore(&["name"]) } else { filter.error_with_help("name", "a filter is chosen by the type of its config, not by its name", help) };
         }
         filter.message("typed_config", |config| match config.type_name() {
             ROUTER => {
@@ -217,7 +219,7 @@ fn read_filters(manager: &Reader<'_>) -> (Vec<Arc<dyn FilterFactory>>, bool) {
             other => config.error_here(format!("Weir does not implement the HTTP filter {other} yet")),
         });
     });
-    if !ended {
+    if !ended && !unknown {
         let help = "end `http_filters` with envoy.filters.http.router";
         manager.error_with_help("http_filters", "there is no router at the end of the HTTP filters", help);
     }

@@ -53,13 +53,19 @@ impl Loaded {
 
 /// Loads a bootstrap from YAML or JSON. `file` is the name to use in diagnostics.
 pub fn load(text: &str, file: &str) -> Loaded {
+    load_after(text, file, &[])
+}
+
+/// As [`load`], for a config that follows one with these `sinks`: they keep their places, so that lines of
+/// exchanges that began before still go where they should.
+pub fn load_after(text: &str, file: &str, sinks: &[super::LogSink]) -> Loaded {
     let findings = Findings::new(file);
     let (root, faults) = source::parse(text);
     for fault in faults {
         findings.error(fault.pos, &Path::ROOT, fault.message);
     }
     let config = match root {
-        Some(root) if !findings.failed() => read(root, &findings),
+        Some(root) if !findings.failed() => read(root, &findings, sinks),
         Some(_) => None,
         None => {
             if !findings.failed() {
@@ -72,12 +78,12 @@ pub fn load(text: &str, file: &str) -> Loaded {
     Loaded { config, diagnostics: findings.into_sorted() }
 }
 
-fn read(root: Node, findings: &Findings) -> Option<Config> {
+fn read(root: Node, findings: &Findings, sinks: &[super::LogSink]) -> Option<Config> {
     let schema = Schema::default();
     let descriptor = schema.message("envoy.config.bootstrap.v3.Bootstrap")?;
     let typer = Typer { schema: &schema, findings };
     let message = typer.message(root, descriptor, &Path::ROOT)?;
-    let config = bootstrap::read(&Reader::new(&message, Path::ROOT, findings));
+    let config = bootstrap::read(&Reader::new(&message, Path::ROOT, findings), sinks);
     reader::report_unread(&message, &Path::ROOT, findings);
     Some(config)
 }

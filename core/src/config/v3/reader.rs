@@ -229,7 +229,7 @@ pub(super) fn report_unread(message: &Message, path: &Path<'_>, findings: &Findi
     for set in &message.fields {
         let path = path.field(&set.name);
         if !set.read.get() {
-            if !set.value.is_default() {
+            if !set.value.is_default() && !message.broken {
                 let text = format!("Weir does not implement this field of {} yet", message.descriptor.full_name());
                 findings.add(Severity::Unsupported, set.pos, &path, text, None);
             }

@@ -4,17 +4,17 @@ use super::headers::read_edits;
 use super::matcher::{read_header, read_query, read_regex};
 use super::reader::Reader;
 use crate::config::{
-    Action, Cluster, ClusterChoice, Domains, Forward, HostRewrite, PathIndex, PathMatch, PathRewrite, Redirect, Reply, RetryOn, RetryPolicy,
+    Action, ClusterChoice, Domains, Forward, HostRewrite, PathIndex, PathMatch, PathRewrite, Redirect, Reply, RetryOn, RetryPolicy,
     Route, RouteMatch, RouteTable, Upgrade, VirtualHost,
 };
 use crate::format::Template;
 use crate::limit;
-use crate::map::Map;
 use crate::time::Duration;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-type Clusters = Map<Arc<str>, Arc<Cluster>>;
+type Clusters = BTreeSet<Arc<str>>;
 
 /// Largest body of a direct response, if `max_direct_response_body_size_bytes` does not say (4 KiB).
 const REPLY_BODY: usize = 4096;
@@ -96,7 +96,12 @@ fn read_match(on: &Reader<'_>) -> Option<RouteMatch> {
         .or_else(|| text("path").map(PathMatch::Exact))
         .or_else(|| text("path_separated_prefix").map(PathMatch::SeparatedPrefix))
         .or_else(|| on.message("safe_regex", |regex| read_regex(&regex, true)).flatten().map(PathMatch::Regex))
-        .or_else(|| on.message("connect_matcher", |_| PathMatch::Connect));
+        .or_else(|| {
+            if on.has("connect_matcher") {
+                on.unsupported("connect_matcher", "Weir does not implement CONNECT yet");
+            }
+            on.message("connect_matcher", |_| PathMatch::Connect)
+        });
     let (mut headers, mut query) = (Vec::new(), Vec::new());
     on.each("headers", |matcher| headers.extend(read_header(&matcher)));
     on.each("query_parameters", |matcher| query.extend(read_query(&matcher)));
@@ -187,10 +192,10 @@ fn read_choice(forward: &Reader<'_>, context: &Context<'_>) -> Option<ClusterCho
 }
 
 fn check_cluster(reader: &Reader<'_>, field: &str, name: &str, context: &Context<'_>) {
-    if !context.validate_clusters || name.is_empty() || context.clusters.contains_key(name) {
+    if !context.validate_clusters || name.is_empty() || context.clusters.contains(name) {
         return;
     }
-    let near = super::diagnostic::nearest(name, context.clusters.keys().map(|name| &**name));
+    let near = super::diagnostic::nearest(name, context.clusters.iter().map(|name| &**name));
     let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => "define it under `static_resources.clusters`".to_owned(),

@@ -112,8 +112,10 @@ pub(super) fn of(message: &MessageDescriptor) -> MessageRules {
 
 fn add_defined(rules: &mut [Rule], e: &prost_reflect::EnumDescriptor) {
     for rule in rules {
-        if let Rule::DefinedOnly(known) = rule {
-            *known = e.values().map(|value| value.number()).collect();
+        match rule {
+            Rule::DefinedOnly(known) => *known = e.values().map(|value| value.number()).collect(),
+            Rule::Items(items) => add_defined(items, e),
+            _ => {}
         }
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Message {
     pub(super) descriptor: MessageDescriptor,
     pub(super) pos: Pos,
     pub(super) fields: Vec<Set>,
+    /// Something in it is wrong, so that not all of it may have been read.
+    pub(super) broken: bool,
 }
 
 /// A field that is set.
@@ -103,7 +105,8 @@ impl Typer<'_> {
     }
 
     fn fields(&self, entries: Vec<(Key, Node)>, descriptor: MessageDescriptor, pos: Pos, path: &Path<'_>) -> Message {
-        let mut message = Message { pos, fields: Vec::with_capacity(entries.len()), descriptor };
+        let mut message = Message { pos, fields: Vec::with_capacity(entries.len()), descriptor, broken: false };
+        let before = self.findings.errors();
         for (key, node) in entries {
             if node.ignored {
                 continue;
@@ -129,6 +132,7 @@ impl Typer<'_> {
             }
         }
         self.schema.rules(&message.descriptor).check(&message, path, self.findings);
+        message.broken = self.findings.errors() > before;
         message
     }
 
