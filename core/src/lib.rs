@@ -8,26 +8,26 @@
 //! and back; [`config`] is what all of them read. The arrows go down the list of modules below.
 #![forbid(unsafe_code)]
 
-pub mod engine;
-pub mod exchange;
-pub mod connection;
-pub mod drain;
-pub mod router;
+pub mod buffer;
 pub mod cluster;
 pub mod config;
+pub mod connection;
+pub mod drain;
+pub mod engine;
+pub mod exchange;
 pub mod filter;
 pub mod format;
-pub mod record;
-pub mod http1;
 pub mod http;
+pub mod http1;
+pub mod id;
+pub mod limit;
+pub mod map;
+pub mod record;
+pub mod rng;
+pub mod router;
 pub mod shared;
 pub mod stats;
-pub mod map;
-pub mod buffer;
-pub mod timer;
-pub mod limit;
-pub mod id;
-pub mod rng;
 pub mod time;
+pub mod timer;
 
 pub use engine::Engine;

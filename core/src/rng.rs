@@ -15,9 +15,8 @@ impl Seed {
     /// The seed of the stream called `name`.
     pub fn fork(self, name: &str) -> Seed {
         // FNV-1a over the name, then SplitMix64's finaliser: neighbouring seeds give unrelated streams.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325 ^ self.0, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let hash =
+            name.bytes().fold(0xcbf2_9ce4_8422_2325 ^ self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         Seed(mix(hash))
     }
 }

@@ -2,7 +2,7 @@
 
 mod pair;
 
-use pair::{bootstrap, cluster, config, plain, with, Pair};
+use pair::{Pair, bootstrap, cluster, config, plain, with};
 use std::time::Duration;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -2,7 +2,7 @@
 
 mod pair;
 
-use pair::{bootstrap, cluster, config, plain, with, Cut, OnConnect, Pair};
+use pair::{Cut, OnConnect, Pair, bootstrap, cluster, config, plain, with};
 use std::sync::Arc;
 use std::time::Duration;
 use weir_core::shared::Shared;
@@ -72,7 +72,9 @@ fn slow_heads_and_bodies_are_timed_out() {
     pair.advance(Duration::from_millis(200));
     pair.send(client, "st");
     pair.advance(Duration::from_millis(100));
-    assert!(pair.received(client).starts_with("HTTP/1.1 408 Request Timeout\r\n") && pair.received(client).ends_with("request header timeout"));
+    assert!(
+        pair.received(client).starts_with("HTTP/1.1 408 Request Timeout\r\n") && pair.received(client).ends_with("request header timeout")
+    );
     assert!(pair.log[0].starts_with("- - 408 - "), "{:?}", pair.log);
 
     let mut pair = Pair::new(&with("request_timeout: 0.3s", "", ""));
@@ -268,7 +270,8 @@ fn circuit_breakers_are_exact_over_engines() {
             client
         })
         .collect();
-    let refused: Vec<bool> = engines.iter().zip(&clients).map(|(pair, client)| pair.received(*client).starts_with("HTTP/1.1 503")).collect();
+    let refused: Vec<bool> =
+        engines.iter().zip(&clients).map(|(pair, client)| pair.received(*client).starts_with("HTTP/1.1 503")).collect();
     assert_eq!(refused, [false, false, false, true]);
     assert!(engines[3].received(clients[3]).contains("x-envoy-overloaded: true\r\n"));
     assert!(engines[3].log[0].contains(" 503 UO "));

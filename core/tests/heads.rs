@@ -2,7 +2,7 @@
 
 mod pair;
 
-use pair::{plain, with, Cut, Pair};
+use pair::{Cut, Pair, plain, with};
 
 /// Status, 0 for "forwarded"; the section; the request. `~` stands for ` HTTP/1.1\r\nHost: h\r\n`.
 const TABLE: &[(u16, &str, &str)] = &[

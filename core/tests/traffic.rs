@@ -2,7 +2,7 @@
 
 mod pair;
 
-use pair::{plain, with, Cut, Pair};
+use pair::{Cut, Pair, plain, with};
 
 const CUTS: [Cut; 6] = [Cut::Whole, Cut::Bytes, Cut::Random(1), Cut::Random(2), Cut::Random(3), Cut::Random(4)];
 
@@ -100,7 +100,8 @@ fn pipelined_requests_are_answered_in_order() {
             assert_eq!(sent.matches("HTTP/1.1").count(), n, "{cut:?}");
             pair.answer(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{n}"));
         }
-        let bodies: String = pair.received(client).split("HTTP/1.1").filter_map(|part| part.chars().last()).filter(char::is_ascii_digit).collect();
+        let bodies: String =
+            pair.received(client).split("HTTP/1.1").filter_map(|part| part.chars().last()).filter(char::is_ascii_digit).collect();
         assert_eq!(bodies, "123", "{cut:?}");
         assert_eq!(pair.upstreams.len(), 1, "one pooled connection serves all");
         pair.assert_quiet();
@@ -281,7 +282,8 @@ fn a_paused_upstream_connection_is_read_again_by_its_next_exchange() {
 #[test]
 fn answers_that_are_not_read_are_not_made() {
     let routes = "[{ match: { prefix: / }, direct_response: { status: 200, body: { inline_string: \"0123456789\" } } }]";
-    let yaml = pair::bootstrap("", routes, "[]").replace("      filter_chains:", "      per_connection_buffer_limit_bytes: 2000\n      filter_chains:");
+    let yaml = pair::bootstrap("", routes, "[]")
+        .replace("      filter_chains:", "      per_connection_buffer_limit_bytes: 2000\n      filter_chains:");
     let mut pair = Pair::new(&yaml);
     let client = pair.connect();
     pair.stalled = true;

@@ -24,7 +24,8 @@ pub fn run(args: &DemoArgs) -> Result<(), StartError> {
     }
     let path = PathBuf::from("demo.yaml");
     let config = loaded.config.ok_or(StartError::Config { path: path.clone(), errors: loaded.diagnostics.len() })?;
-    let run_args = RunArgs { config: path, concurrency: Some(1), drain_time: 10, log_level: Level::Warn, on_unsupported: OnUnsupported::Error };
+    let run_args =
+        RunArgs { config: path, concurrency: Some(1), drain_time: 10, log_level: Level::Warn, on_unsupported: OnUnsupported::Error };
     let once = args.once;
     let cut = run::run_config(run_args, config, text, move |bound| {
         let Some((_, proxy)) = bound.listeners.first() else { return };

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::sync::OnceLock;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{fmt, registry, reload, Registry};
+use tracing_subscriber::{Registry, fmt, registry, reload};
 
 /// How much is logged; Envoy's names.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
@@ -52,7 +52,9 @@ static CURRENT: std::sync::Mutex<Level> = std::sync::Mutex::new(Level::Info);
 /// Starts logging. A second call only sets the level.
 pub fn start(level: Level) {
     let (filter, handle) = reload::Layer::new(level.filter());
-    let subscriber = registry().with(filter).with(fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(std::io::stderr().is_terminal()));
+    let subscriber = registry()
+        .with(filter)
+        .with(fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(std::io::stderr().is_terminal()));
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         let _ = HANDLE.set(handle);
     }

@@ -16,17 +16,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::signal::unix::{signal, SignalKind};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use weir_core::Engine;
 use weir_core::cluster::{ClusterState, DnsError, Question, Resolved};
+use weir_core::config::{Bind, Config, LogSink, v3};
 use weir_core::engine::Action;
-use weir_core::config::{v3, Bind, Config, LogSink};
 use weir_core::id::QueryId;
 use weir_core::rng::Seed;
 use weir_core::shared::Shared;
 use weir_core::stats::Registry;
 use weir_core::time::Instant;
-use weir_core::Engine;
 
 /// Why the process did not start, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -242,7 +242,13 @@ fn seed() -> Seed {
 }
 
 /// One socket a worker, or one for the first worker only if ports are not to be shared.
-fn open_listener<N: Net>(net: &N, name: &Arc<str>, bind: &Bind, workers: usize, own: &[SocketAddr]) -> Result<(Vec<N::Bound>, SocketAddr), StartError> {
+fn open_listener<N: Net>(
+    net: &N,
+    name: &Arc<str>,
+    bind: &Bind,
+    workers: usize,
+    own: &[SocketAddr],
+) -> Result<(Vec<N::Bound>, SocketAddr), StartError> {
     let fault = |error| StartError::Listen { name: name.to_string(), address: bind.address, error };
     if bind.reuse_port && bind.address.port() != 0 && !own.contains(&bind.address) {
         // SO_REUSEPORT would let us share a port with another process of the same user, unnoticed.
@@ -323,11 +329,7 @@ struct Signals {
 
 impl Signals {
     fn register() -> io::Result<Signals> {
-        Ok(Signals {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-        })
+        Ok(Signals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, hup: signal(SignalKind::hangup())? })
     }
 }
 

@@ -13,8 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::sync::{mpsc, Notify};
-use tokio::task::{spawn_local, AbortHandle};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{AbortHandle, spawn_local};
+use weir_core::Engine;
 use weir_core::buffer::{Blocks, Outbox};
 use weir_core::cluster::{DnsError, Question, Resolved};
 use weir_core::config::Config;
@@ -23,7 +24,6 @@ use weir_core::engine::{Action, ConnectError, Event, IoFault, Transmit};
 use weir_core::id::{ConnId, ListenerId, QueryId};
 use weir_core::record::Addresses;
 use weir_core::time::Instant;
-use weir_core::Engine;
 
 /// Bytes read at once. A whole 64 KiB socket buffer fits.
 const READ_BLOCK: usize = 64 * 1024;

@@ -4,11 +4,11 @@ mod support;
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use support::{bootstrap, file, ok_upstream, read_answer, read_head, upstream, weir, Proxy};
+use support::{Proxy, bootstrap, file, ok_upstream, read_answer, read_head, upstream, weir};
 
 /// Clients that send requests on connections they keep until told to close them.
 struct Load {
@@ -147,7 +147,9 @@ fn a_bad_start_is_one_line_and_no_process() {
         "      address: { socket_address: { address: 127.0.0.1, port_value: 0 } }\n      filter_chains",
         &format!("      address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}\n      filter_chains"),
     );
-    let no_such_name = yaml.replace("type: STATIC", "type: STRICT_DNS").replace("address: 127.0.0.1, port_value: 1 }", "address: no-such-name.invalid, port_value: 1 }");
+    let no_such_name = yaml
+        .replace("type: STATIC", "type: STRICT_DNS")
+        .replace("address: 127.0.0.1, port_value: 1 }", "address: no-such-name.invalid, port_value: 1 }");
     let unwritable = bootstrap(
         "127.0.0.1:1".parse().unwrap(),
         "access_log: [{ name: f, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: /no/such/folder/log } }]",
@@ -174,7 +176,10 @@ fn a_bad_start_is_one_line_and_no_process() {
 fn names_are_resolved() {
     let upstream = ok_upstream();
     let yaml = bootstrap(upstream, "", "").replace("type: STATIC", "type: STRICT_DNS\n      dns_lookup_family: V4_ONLY");
-    let proxy = Proxy::start(&yaml.replace(&format!("address: 127.0.0.1, port_value: {} }}", upstream.port()), &format!("address: localhost, port_value: {} }}", upstream.port())));
+    let proxy = Proxy::start(&yaml.replace(
+        &format!("address: 127.0.0.1, port_value: {} }}", upstream.port()),
+        &format!("address: localhost, port_value: {} }}", upstream.port()),
+    ));
     let mut client = proxy.connect();
     client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     assert_eq!(read_answer(&mut client).unwrap().1, b"ok");
@@ -190,7 +195,13 @@ fn validate_prints_everything_that_is_wrong() {
     assert_eq!(output.status.code(), Some(1));
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(found.as_array().map(Vec::len), Some(3), "{found}");
-    assert!(found.as_array().unwrap().iter().all(|one| one["line"].as_u64() > Some(1) && one["path"].as_str().unwrap().starts_with("static_resources.listeners[0]")));
+    assert!(
+        found
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["line"].as_u64() > Some(1) && one["path"].as_str().unwrap().starts_with("static_resources.listeners[0]"))
+    );
 }
 
 #[test]
@@ -213,7 +224,9 @@ fn the_admin_page_has_envoys_shapes() {
     assert_eq!(proxy.stat("cluster.u.upstream_rq_200"), 1);
     assert_eq!(proxy.stat("http.ingress.downstream_rq_2xx"), 1);
     let metrics = proxy.admin_get("/stats/prometheus");
-    assert!(metrics.contains("# TYPE envoy_cluster_upstream_rq_total counter\nenvoy_cluster_upstream_rq_total{envoy_cluster_name=\"u\"} 1\n"));
+    assert!(
+        metrics.contains("# TYPE envoy_cluster_upstream_rq_total counter\nenvoy_cluster_upstream_rq_total{envoy_cluster_name=\"u\"} 1\n")
+    );
     assert!(metrics.contains("envoy_cluster_upstream_rq{envoy_response_code=\"200\",envoy_cluster_name=\"u\"} 1\n"));
     let json = |path: &str| -> serde_json::Value {
         let page = proxy.admin_get(path);
@@ -270,5 +283,10 @@ fn access_logs_are_written_to_files() {
     proxy.signal("TERM");
     proxy.wait();
     let line = std::fs::read_to_string(&log).unwrap();
-    assert!(line.contains("\"GET /x?y HTTP/1.1\" 200 - 0 2 ") && line.contains("\"test\"") && line.ends_with(&format!("\"h.example\" \"{upstream}\"\n")), "{line}");
+    assert!(
+        line.contains("\"GET /x?y HTTP/1.1\" 200 - 0 2 ")
+            && line.contains("\"test\"")
+            && line.ends_with(&format!("\"h.example\" \"{upstream}\"\n")),
+        "{line}"
+    );
 }

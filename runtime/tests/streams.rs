@@ -5,7 +5,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
-use support::{bootstrap, ok_upstream, read_answer, read_head, upstream, Proxy};
+use support::{Proxy, bootstrap, ok_upstream, read_answer, read_head, upstream};
 
 const GIB: usize = 1 << 30;
 

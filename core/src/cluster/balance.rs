@@ -32,7 +32,12 @@ impl Balancer {
     pub(super) fn refill(&mut self, hosts: Vec<(HostId, u32)>, rng: &mut Rng) {
         self.even = hosts.windows(2).all(|pair| pair[0].1 == pair[1].1);
         let weights = hosts.iter().map(|(_, weight)| u64::from(*weight));
-        self.sums = weights.scan(0, |sum, weight| { *sum += weight; Some(*sum) }).collect();
+        self.sums = weights
+            .scan(0, |sum, weight| {
+                *sum += weight;
+                Some(*sum)
+            })
+            .collect();
         self.turns.clear();
         if !self.even {
             for (index, (_, weight)) in hosts.iter().enumerate() {

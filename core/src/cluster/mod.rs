@@ -168,7 +168,9 @@ impl ClusterState {
     fn next_refresh(&mut self) -> Duration {
         let (refresh, respect_ttl) = match &self.config.discovery {
             Discovery::Static(_) => return Duration::MAX,
-            Discovery::StrictDns { refresh, respect_ttl, .. } | Discovery::LogicalDns { refresh, respect_ttl, .. } => (*refresh, *respect_ttl),
+            Discovery::StrictDns { refresh, respect_ttl, .. } | Discovery::LogicalDns { refresh, respect_ttl, .. } => {
+                (*refresh, *respect_ttl)
+            }
         };
         let ttl = self.ttl.take().filter(|ttl| respect_ttl && !ttl.is_zero());
         ttl.unwrap_or(refresh)
@@ -236,7 +238,9 @@ fn questions(discovery: &Discovery) -> Vec<(usize, Question)> {
     };
     match discovery {
         Discovery::Static(_) => Vec::new(),
-        Discovery::StrictDns { endpoints, family, .. } => endpoints.iter().enumerate().filter_map(|(i, e)| Some((i, question(e, *family)?))).collect(),
+        Discovery::StrictDns { endpoints, family, .. } => {
+            endpoints.iter().enumerate().filter_map(|(i, e)| Some((i, question(e, *family)?))).collect()
+        }
         Discovery::LogicalDns { endpoint, family, .. } => question(endpoint, *family).map(|q| (0, q)).into_iter().collect(),
     }
 }

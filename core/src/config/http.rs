@@ -2,8 +2,8 @@
 
 use super::{AccessLog, RouteTable};
 use crate::filter::FilterFactory;
-use crate::http::path::PathRules;
 use crate::http::Scheme;
+use crate::http::path::PathRules;
 use crate::http1::parse::HeadLimits;
 use crate::time::Duration;
 use std::sync::Arc;

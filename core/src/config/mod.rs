@@ -13,7 +13,7 @@ mod retry;
 mod route;
 pub mod v3;
 
-pub use access_log::{AccessLog, LogFilter, LogFormat, LogSink, Comparison};
+pub use access_log::{AccessLog, Comparison, LogFilter, LogFormat, LogSink};
 pub use cluster::{Balance, Breakers, Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint, RetryBudget};
 pub use domains::Domains;
 pub use http::{HttpManager, ServerHeader, UnderscoreAction, Upgrade};

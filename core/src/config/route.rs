@@ -241,7 +241,6 @@ pub struct Redirect {
     pub strip_query: bool,
 }
 
-
 /// Header edits of one level.
 #[derive(Clone, Debug, Default)]
 pub struct HeaderEdits {

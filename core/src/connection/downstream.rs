@@ -11,8 +11,8 @@ use crate::exchange::ManagerState;
 use crate::http1::body::Decoder;
 use crate::id::{ExchangeId, ListenerId};
 use crate::record::Addresses;
-use crate::timer::Deadlines;
 use crate::time::Instant;
+use crate::timer::Deadlines;
 use std::sync::Arc;
 
 crate::reasons! {

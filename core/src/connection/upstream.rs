@@ -10,8 +10,8 @@ use super::{PartialHead, Wire};
 use crate::http1::body::Decoder;
 use crate::id::{ClusterId, ExchangeId, HostId};
 use crate::record::Addresses;
-use crate::timer::Deadlines;
 use crate::time::Instant;
+use crate::timer::Deadlines;
 
 crate::reasons! {
     /// Why an upstream connection has a deadline.

@@ -2,7 +2,7 @@
 
 use super::{Engine, Event};
 use crate::config::{LogFilter, LogFormat};
-use crate::exchange::{names, Exchange};
+use crate::exchange::{Exchange, names};
 use crate::format::Facts;
 use crate::router::header_matches;
 
@@ -33,9 +33,7 @@ fn passes(filter: &LogFilter, exchange: &Exchange) -> bool {
     let record = &exchange.record;
     match filter {
         LogFilter::Status(comparison) => comparison.holds(u64::from(record.status)),
-        LogFilter::Duration(comparison) => {
-            comparison.holds(record.end.map_or(0, |end| end.since(record.start).as_millis() as u64))
-        }
+        LogFilter::Duration(comparison) => comparison.holds(record.end.map_or(0, |end| end.since(record.start).as_millis() as u64)),
         LogFilter::Flags(flags) if flags.is_empty() => !record.flags.is_empty(),
         LogFilter::Flags(flags) => flags.iter().any(|flag| record.flags.contains(*flag)),
         LogFilter::Header(matcher) => header_matches(matcher, &exchange.request),

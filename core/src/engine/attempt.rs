@@ -3,7 +3,7 @@
 use super::{Action, Engine};
 use crate::config::HostRewrite;
 use crate::connection::{Connection, PartialHead, Upstream, UpstreamDeadline, UpstreamPhase, Wire};
-use crate::exchange::{outbound, ExchangeDeadline, Failure, Plan, ResponsePhase};
+use crate::exchange::{ExchangeDeadline, Failure, Plan, ResponsePhase, outbound};
 use crate::http::Name;
 use crate::http1::body::Decoder;
 use crate::http1::encode;

@@ -4,7 +4,7 @@ use super::{Action, Engine, IoFault, Refused};
 use crate::buffer::above_high;
 use crate::connection::{Connection, Downstream, DownstreamDeadline, DownstreamPhase, HeadInput, PartialHead, Wire};
 use crate::http1::body::{Decoder, Piece};
-use crate::http1::{parse, Reject};
+use crate::http1::{Reject, parse};
 use crate::id::{ConnId, ListenerId};
 use crate::limit;
 use crate::record::Addresses;

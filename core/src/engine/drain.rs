@@ -75,7 +75,8 @@ impl Engine {
         if due.is_none() {
             return;
         }
-        let left: Vec<ConnId> = self.connections.iter().filter(|(_, conn)| matches!(conn, Connection::Downstream(_))).map(|(id, _)| id).collect();
+        let left: Vec<ConnId> =
+            self.connections.iter().filter(|(_, conn)| matches!(conn, Connection::Downstream(_))).map(|(id, _)| id).collect();
         for id in left {
             let Some(Connection::Downstream(conn)) = self.connections.get(id) else { continue };
             let busy = match conn.phase {

@@ -45,6 +45,7 @@ pub struct Engine {
     connections: SlotMap<ConnId, Connection>,
     exchanges: SlotMap<ExchangeId, Box<Exchange>>,
     /// Ended exchanges whose memory the next ones use.
+    #[allow(clippy::vec_box)] // the boxes themselves are what is used again
     spare: Vec<Box<Exchange>>,
     listeners: SlotMap<ListenerId, ListenerState>,
     clusters: SlotMap<ClusterId, ClusterState>,

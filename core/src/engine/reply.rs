@@ -4,8 +4,8 @@ use super::Engine;
 use crate::connection::Connection;
 use crate::exchange::{Failure, Refusal};
 use crate::http::Name;
-use crate::http1::framing::Framing;
 use crate::http1::Reject;
+use crate::http1::framing::Framing;
 use crate::id::{ConnId, ExchangeId};
 use crate::record::Flags;
 use crate::stats::HttpStat;
@@ -24,7 +24,15 @@ impl Engine {
         self.reply_with(id, status, &Bytes::new(), Cow::Borrowed(details), &[(b"location", location)], now);
     }
 
-    fn reply_with(&mut self, id: ExchangeId, status: u16, body: &Bytes, details: Cow<'static, str>, extra: &[(&[u8], &[u8])], now: Instant) {
+    fn reply_with(
+        &mut self,
+        id: ExchangeId,
+        status: u16,
+        body: &Bytes,
+        details: Cow<'static, str>,
+        extra: &[(&[u8], &[u8])],
+        now: Instant,
+    ) {
         if let Some(conn) = self.detach(id) {
             self.drop_upstream(conn, now);
         }

@@ -3,12 +3,12 @@
 use super::Engine;
 use crate::config::{Action as RouteAction, ClusterChoice, Forward, Upgrade};
 use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase};
-use crate::exchange::{inbound, names, outbound, Exchange, ExchangeDeadline, ResponsePhase};
+use crate::exchange::{Exchange, ExchangeDeadline, ResponsePhase, inbound, names, outbound};
 use crate::filter::{FilterContext, Verdict};
 use crate::http::validate::list;
 use crate::http::{Name, Version};
 use crate::http1::body::Decoder;
-use crate::http1::{framing, parse, Reject};
+use crate::http1::{Reject, framing, parse};
 use crate::id::{ClusterId, ConnId, ExchangeId};
 use crate::limit;
 use crate::record::{Flags, Record};
@@ -254,7 +254,12 @@ fn arm_for_route(exchange: &mut Exchange, forward: &Forward, timers: &mut crate:
         None => {}
         Some(None) => exchange.deadlines.clear(ExchangeDeadline::Lifetime),
         Some(Some(lifetime)) => {
-            exchange.deadlines.set(ExchangeDeadline::Lifetime, exchange.record.start + lifetime, Owner::Exchange(exchange.downstream), timers);
+            exchange.deadlines.set(
+                ExchangeDeadline::Lifetime,
+                exchange.record.start + lifetime,
+                Owner::Exchange(exchange.downstream),
+                timers,
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Action, Engine};
 use crate::connection::{Connection, DownstreamPhase, UpstreamPhase};
-use crate::exchange::{outbound, Exchange, ExchangeDeadline, Plan, ResponsePhase};
+use crate::exchange::{Exchange, ExchangeDeadline, Plan, ResponsePhase, outbound};
 use crate::filter::FilterContext;
 use crate::http::validate::list;
 use crate::http::{Name, Version};

@@ -1,7 +1,7 @@
 //! Handing bytes to the driver, and letting sources go on once there is room.
 
 use super::{Engine, Transmit};
-use crate::buffer::{below_low, Outbox};
+use crate::buffer::{Outbox, below_low};
 use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase, UpstreamPhase};
 use crate::id::{ConnId, ExchangeId};
 use crate::limit;
@@ -32,7 +32,8 @@ impl Engine {
                     };
                     conn.deadlines.set(DownstreamDeadline::Linger, now + wait, Owner::Connection(id), &mut self.timers);
                 }
-                let resumes = matches!(conn.phase, DownstreamPhase::Head(_)) && !conn.wire.readable && below_low(left, conn.manager.buffer_limit);
+                let resumes =
+                    matches!(conn.phase, DownstreamPhase::Head(_)) && !conn.wire.readable && below_low(left, conn.manager.buffer_limit);
                 if let Some(exchange) = conn.exchange() {
                     self.sent_to_client(exchange, left, now);
                 } else if resumes {

@@ -337,9 +337,12 @@ impl Engine {
         for id in starving {
             let Some(cluster) = self.clusters.get_mut(id) else { continue };
             let hosts = cluster.hosts.ids();
-            let full = cluster.shared.priorities.iter().zip(&cluster.config.breakers).any(|(shared, breakers)| {
-                shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections
-            });
+            let full = cluster
+                .shared
+                .priorities
+                .iter()
+                .zip(&cluster.config.breakers)
+                .any(|(shared, breakers)| shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections);
             if full {
                 let idle = hosts.iter().find_map(|host| cluster.hosts.get_mut(*host)?.pool.take_oldest_idle());
                 if let Some(idle) = idle {

@@ -4,7 +4,7 @@
 
 use super::Exchange;
 use crate::config::{HttpManager, UnderscoreAction};
-use crate::http::path::{normalize, Normalized};
+use crate::http::path::{Normalized, normalize};
 use crate::http::validate::{list, split_port};
 use crate::http::{Name, RequestHead, Scheme, Version};
 use crate::rng::Rng;

@@ -194,7 +194,9 @@ impl Exchange {
 
     /// Whether only the end of the connection tells the client that the body has ended.
     pub fn is_ended_by_close(&self) -> bool {
-        self.phase == ResponsePhase::Body(BodyCoding::Plain) && !self.is_tunnel() && !self.response.fields.has(crate::http::Name::ContentLength)
+        self.phase == ResponsePhase::Body(BodyCoding::Plain)
+            && !self.is_tunnel()
+            && !self.response.fields.has(crate::http::Name::ContentLength)
     }
 
     /// Whether it carries an upgraded protocol's bytes.

@@ -1,6 +1,6 @@
 //! What is done to a response before the client gets it, and to a request before the upstream does.
 
-use super::{names, Exchange};
+use super::{Exchange, names};
 use crate::config::{Action, ClusterChoice, HeaderEdit, HeaderEdits, Route, ServerHeader};
 use crate::http::validate::list;
 use crate::http::{Name, ResponseHead, Version};

@@ -64,7 +64,8 @@ impl RetryState {
 
     /// Takes the route's policy and the request's headers, which it removes.
     pub fn begin(&mut self, policy: Option<&Arc<RetryPolicy>>, head: &mut RequestHead) {
-        let applies = |policy: &RetryPolicy| policy.request_headers.is_empty() || policy.request_headers.iter().any(|m| header_matches(m, head));
+        let applies =
+            |policy: &RetryPolicy| policy.request_headers.is_empty() || policy.request_headers.iter().any(|m| header_matches(m, head));
         let policy = policy.filter(|policy| applies(policy));
         if let Some(policy) = policy {
             (self.on, self.left) = (policy.on, policy.retries);
@@ -125,9 +126,11 @@ impl RetryState {
     pub fn after_failure(&mut self, failure: Failure, request_sent: bool, rng: &mut Rng) -> Plan {
         let wanted = match failure {
             Failure::Overflow => return Plan::GiveUp,
-            Failure::Connect { .. } => {
-                RetryOn::CONNECT_FAILURE.with(RetryOn::SERVER_ERROR).with(RetryOn::GATEWAY_ERROR).with(RetryOn::RESET).with(RetryOn::RESET_BEFORE_REQUEST)
-            }
+            Failure::Connect { .. } => RetryOn::CONNECT_FAILURE
+                .with(RetryOn::SERVER_ERROR)
+                .with(RetryOn::GATEWAY_ERROR)
+                .with(RetryOn::RESET)
+                .with(RetryOn::RESET_BEFORE_REQUEST),
             Failure::Closed | Failure::Protocol | Failure::PerTryTimeout => {
                 let always = RetryOn::SERVER_ERROR.with(RetryOn::GATEWAY_ERROR).with(RetryOn::RESET);
                 if request_sent { always } else { always.with(RetryOn::RESET_BEFORE_REQUEST) }

@@ -6,7 +6,7 @@ mod operator;
 mod parse;
 mod time;
 
-pub use json::{quote, JsonTemplate};
+pub use json::{JsonTemplate, quote};
 pub use operator::{Endpoint, HeaderRef, Length, Operator, Point};
 pub use parse::FormatError;
 pub use time::TimeFormat;

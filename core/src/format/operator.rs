@@ -18,7 +18,9 @@ pub enum Operator {
     Protocol,
     ResponseCode,
     ResponseCodeDetails,
-    ResponseFlags { long: bool },
+    ResponseFlags {
+        long: bool,
+    },
     Bytes(Length),
     Duration(Point, Point),
     Upstream(Endpoint),
@@ -31,7 +33,9 @@ pub enum Operator {
     RouteName,
     VirtualHostName,
     Hostname,
-    Path { query: bool },
+    Path {
+        query: bool,
+    },
     QueryParam(Box<str>),
     GrpcStatus,
     /// Known, but nothing in what is served so far sets it.
@@ -249,7 +253,7 @@ fn flags(record: &Record, long: bool, out: &mut Vec<u8>) -> bool {
 /// The first value of a query parameter, as it was sent.
 pub(crate) fn query_param<'h>(head: &'h RequestHead, name: &[u8]) -> Option<&'h [u8]> {
     let pairs = head.query()?.split(|byte| *byte == b'&');
-    pairs.map(|pair| pair.split_at(memchr::memchr(b'=', pair).unwrap_or(pair.len()))).find_map(|(key, value)| {
-        (key == name).then(|| value.strip_prefix(b"=").unwrap_or(value))
-    })
+    pairs
+        .map(|pair| pair.split_at(memchr::memchr(b'=', pair).unwrap_or(pair.len())))
+        .find_map(|(key, value)| (key == name).then(|| value.strip_prefix(b"=").unwrap_or(value)))
 }

@@ -89,7 +89,8 @@ fn split(text: &str) -> Result<(&str, Option<&str>, Option<usize>), FormatError>
 /// `Err(None)`: there is no such operator. `Err(Some(why))`: it cannot take this argument.
 fn named(name: &str, argument: Option<&str>) -> Result<Operator, Option<String>> {
     let header = || -> Result<HeaderRef, Option<String>> {
-        let argument = argument.filter(|a| !a.is_empty()).ok_or_else(|| Some("needs a header name: `(NAME)` or `(NAME?ALTERNATIVE)`".to_owned()))?;
+        let argument =
+            argument.filter(|a| !a.is_empty()).ok_or_else(|| Some("needs a header name: `(NAME)` or `(NAME?ALTERNATIVE)`".to_owned()))?;
         Ok(HeaderRef::parse(argument))
     };
     const WITH_ARGUMENT: [&str; 8] = ["START_TIME", "REQ", "RESP", "TRAILER", "REQUEST_HEADER", "RESPONSE_HEADER", "QUERY_PARAM", "PATH"];
@@ -150,9 +151,16 @@ fn named(name: &str, argument: Option<&str>) -> Result<Operator, Option<String>>
         "QUERY_PARAM" => Operator::QueryParam(argument.ok_or_else(|| Some("needs a parameter name".to_owned()))?.into()),
         "GRPC_STATUS" | "GRPC_STATUS_NUMBER" => Operator::GrpcStatus,
         // Known, and never set for plain HTTP/1.
-        "REQUESTED_SERVER_NAME" | "CONNECTION_TERMINATION_DETAILS" | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
-        | "DOWNSTREAM_TLS_VERSION" | "DOWNSTREAM_TLS_CIPHER" | "DOWNSTREAM_TLS_SESSION_ID" | "DOWNSTREAM_PEER_SUBJECT"
-        | "DOWNSTREAM_PEER_URI_SAN" | "DOWNSTREAM_LOCAL_URI_SAN" | "VIRTUAL_CLUSTER_NAME" => Operator::Nothing,
+        "REQUESTED_SERVER_NAME"
+        | "CONNECTION_TERMINATION_DETAILS"
+        | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
+        | "DOWNSTREAM_TLS_VERSION"
+        | "DOWNSTREAM_TLS_CIPHER"
+        | "DOWNSTREAM_TLS_SESSION_ID"
+        | "DOWNSTREAM_PEER_SUBJECT"
+        | "DOWNSTREAM_PEER_URI_SAN"
+        | "DOWNSTREAM_LOCAL_URI_SAN"
+        | "VIRTUAL_CLUSTER_NAME" => Operator::Nothing,
         _ => return Err(None),
     })
 }

@@ -8,7 +8,7 @@ pub mod path;
 mod status;
 pub mod validate;
 
-pub use date::{http_date, Civil};
+pub use date::{Civil, http_date};
 pub use fields::{Field, Fields, Span};
 pub use head::{RequestHead, ResponseHead, Scheme, Version};
 pub use name::Name;

@@ -73,8 +73,7 @@ pub fn normalize(path_and_query: &[u8], rules: PathRules) -> Normalized {
 
 /// Whether no rule can change the path: no dots after a slash, no escapes, no double or back slashes.
 fn is_plain(path: &[u8]) -> bool {
-    !path.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'.' | b'/'))
-        && memchr::memchr2(b'%', b'\\', path).is_none()
+    !path.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'.' | b'/')) && memchr::memchr2(b'%', b'\\', path).is_none()
 }
 
 fn escape_at(path: &[u8], at: usize) -> Option<u8> {

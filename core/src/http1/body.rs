@@ -1,9 +1,9 @@
 //! Reading bodies: input in, slices of it out.
 
+use super::Reject;
 use super::chunked::{Chunked, Step};
 use super::framing::Framing;
 use super::parse::HeadLimits;
-use super::Reject;
 use crate::http::Fields;
 use bytes::{Buf, Bytes, BytesMut};
 

@@ -5,19 +5,31 @@
 //! Size -> (data) Data -> DataEnd -> Size ... -> (zero) Trailers -> Done
 //! ```
 
-use super::parse::{self, HeadLimits, Scan};
 use super::Reject;
+use super::parse::{self, HeadLimits, Scan};
 use crate::http::Fields;
 use crate::limit;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     /// In a chunk-size line; `digits` of the size so far.
-    Size { size: u64, digits: u8, part: SizePart, line: usize },
-    Data { left: u64 },
+    Size {
+        size: u64,
+        digits: u8,
+        part: SizePart,
+        line: usize,
+    },
+    Data {
+        left: u64,
+    },
     /// The CRLF after a chunk's data; whether CR was seen.
-    DataEnd { cr: bool },
-    Trailers { buffer: Vec<u8>, scan: Scan },
+    DataEnd {
+        cr: bool,
+    },
+    Trailers {
+        buffer: Vec<u8>,
+        scan: Scan,
+    },
     Done,
 }
 

@@ -1,7 +1,7 @@
 //! Writing heads and bodies.
 
 use crate::buffer::{Blocks, SendQueue};
-use crate::http::{reason_phrase, Fields, RequestHead, ResponseHead};
+use crate::http::{Fields, RequestHead, ResponseHead, reason_phrase};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// How a body is written.

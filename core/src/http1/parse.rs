@@ -114,7 +114,8 @@ fn start_line_fault(raw: &[u8], error: httparse::Error) -> Reject {
     let mut words = line.splitn(3, |byte| *byte == b' ');
     if error == httparse::Error::Version {
         let version = words.nth(2).unwrap_or_default();
-        let known = matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit());
+        let known =
+            matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit());
         return if known { Reject::Version } else { Reject::Syntax("invalid HTTP version") };
     }
     if error != httparse::Error::Token {
@@ -178,9 +179,7 @@ pub fn response(raw: &[u8], limits: HeadLimits, head: &mut ResponseHead) -> Resu
     head.clear();
     with_slots(limits.fields, |slots| {
         let mut response = httparse::Response::new(&mut []);
-        let parsed = httparse::ParserConfig::default()
-            .parse_response_with_uninit_headers(&mut response, raw, slots)
-            .map_err(syntax)?;
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, raw, slots).map_err(syntax)?;
         if !parsed.is_complete() {
             return Err(Reject::Syntax("incomplete head"));
         }
@@ -200,7 +199,9 @@ pub fn trailers(raw: &[u8], limits: HeadLimits, trailers: &mut Fields) -> Result
             trailers.clear();
             trailers.load(raw, found.iter().map(|h| (h.name.as_bytes(), h.value)));
             // RFC 9110 section 6.5.1: fields that frame or route the message have no place in a trailer.
-            trailers.retain(|name, _, _| !matches!(name, Name::ContentLength | Name::TransferEncoding | Name::Host | Name::Trailer | Name::Connection));
+            trailers.retain(|name, _, _| {
+                !matches!(name, Name::ContentLength | Name::TransferEncoding | Name::Host | Name::Trailer | Name::Connection)
+            });
             Ok(())
         }
         Err(httparse::Error::TooManyHeaders) => Err(Reject::TrailerTooLarge),

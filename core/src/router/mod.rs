@@ -9,8 +9,8 @@ mod rewrite;
 
 pub use edits::{apply_request_edits, apply_response_edits};
 pub use matcher::{field_matches, header_matches, text_matches};
-pub use rewrite::{redirect_location, rewrite_request};
 pub(crate) use rewrite::rewritten_host;
+pub use rewrite::{redirect_location, rewrite_request};
 
 use crate::config::{Route, RouteTable, VirtualHost};
 use crate::http::RequestHead;
@@ -36,7 +36,9 @@ fn find_route(host: &VirtualHost, head: &RequestHead, rng: &mut Rng) -> Option<u
     // One draw a request, made only if some route needs it, so that every route sees the same die.
     let mut die = None;
     host.index.first(head.path(), |route| {
-        host.routes.get(route).is_some_and(|r| matcher::route_matches(&r.on, head, || *die.get_or_insert_with(|| rng.below(1_000_000) as u32)))
+        host.routes
+            .get(route)
+            .is_some_and(|r| matcher::route_matches(&r.on, head, || *die.get_or_insert_with(|| rng.below(1_000_000) as u32)))
     })
 }
 

@@ -89,7 +89,9 @@ fn bump(value: &AtomicU64, by: u64) {
 /// All blocks of one engine, by scope and name. Locked when the config changes and when stats are read,
 /// never on the request path.
 #[derive(Debug, Default)]
-pub struct Registry(RwLock<BTreeMap<(Scope, Arc<str>), Arc<Block>>>);
+pub struct Registry(RwLock<Blocks>);
+
+type Blocks = BTreeMap<(Scope, Arc<str>), Arc<Block>>;
 
 impl Registry {
     /// The block of a scope, made if there is none.

@@ -337,7 +337,12 @@ impl Pair {
         assert_eq!(self.engine.exchanges(), 0, "exchanges");
         for cluster in self.engine.clusters() {
             for shared in &cluster.shared.priorities {
-                assert_eq!((shared.pending.get(), shared.requests.get(), shared.retries.get(), shared.starved.get()), (0, 0, 0, 0), "{}", cluster.name);
+                assert_eq!(
+                    (shared.pending.get(), shared.requests.get(), shared.retries.get(), shared.starved.get()),
+                    (0, 0, 0, 0),
+                    "{}",
+                    cluster.name
+                );
             }
         }
         assert_eq!(self.stat(Scope::Cluster, "upstream_rq_active"), 0);

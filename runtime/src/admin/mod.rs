@@ -10,20 +10,20 @@ use crate::logging::{self, Level};
 use crate::net::Net;
 use crate::run::Bound;
 use crate::worker::{Command, Drain};
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State as Extract};
-use axum::http::{header, Method, Response, StatusCode};
-use axum::Router;
+use axum::http::{Method, Response, StatusCode, header};
 use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{mpsc, oneshot, Notify};
+use tokio::sync::{Notify, mpsc, oneshot};
+use weir_core::Engine;
 use weir_core::config::Config;
 use weir_core::shared::Shared;
 use weir_core::stats::{Registry, Totals};
-use weir_core::Engine;
 
 /// What the admin page knows and what it can ask.
 pub struct State<N: Net> {
@@ -255,20 +255,35 @@ const fn changes(path: &'static str, help: &'static str) -> AdminCommand {
 
 const COMMANDS: &[AdminCommand] = &[
     reads("/", "Admin home page"),
-    reads("/clusters", "upstream cluster status\n      filter: text that the names of clusters must contain\n      format: File format to use; One of (text, json)"),
+    reads(
+        "/clusters",
+        "upstream cluster status\n      filter: text that the names of clusters must contain\n      format: File format to use; One of (text, json)",
+    ),
     reads("/config_dump", "dump current configs"),
-    changes("/drain_listeners", "drain listeners\n      graceful: ask clients to go elsewhere first, and stop the listeners after the drain time\n      skip_exit: ask clients to go elsewhere, and never stop the listeners"),
+    changes(
+        "/drain_listeners",
+        "drain listeners\n      graceful: ask clients to go elsewhere first, and stop the listeners after the drain time\n      skip_exit: ask clients to go elsewhere, and never stop the listeners",
+    ),
     changes("/healthcheck/fail", "cause the server to fail health checks"),
     changes("/healthcheck/ok", "cause the server to pass health checks"),
     reads("/help", "print out list of admin commands"),
     reads("/listeners", "print listener info\n      format: File format to use; One of (text, json)"),
-    changes("/logging", "query/change logging levels\n      level: desired logging level; One of (, trace, debug, info, warning, error, critical, off)"),
+    changes(
+        "/logging",
+        "query/change logging levels\n      level: desired logging level; One of (, trace, debug, info, warning, error, critical, off)",
+    ),
     reads("/memory", "print current memory usage"),
     changes("/quitquitquit", "drain, then exit the server; a second time: exit at once"),
     reads("/ready", "print server state, return 200 if LIVE, otherwise return 503"),
     reads("/server_info", "print server version/status information"),
-    reads("/stats", "print server stats\n      usedonly: Only include stats that are not zero\n      filter: Regular expression for filtering stats\n      format: Format to use; One of (text, json, prometheus)\n      type: Stat types to include.; One of (All, Counters, Histograms, Gauges)"),
-    reads("/stats/prometheus", "print server stats in prometheus format\n      usedonly: Only include stats that are not zero\n      filter: Regular expression for filtering stats"),
+    reads(
+        "/stats",
+        "print server stats\n      usedonly: Only include stats that are not zero\n      filter: Regular expression for filtering stats\n      format: Format to use; One of (text, json, prometheus)\n      type: Stat types to include.; One of (All, Counters, Histograms, Gauges)",
+    ),
+    reads(
+        "/stats/prometheus",
+        "print server stats in prometheus format\n      usedonly: Only include stats that are not zero\n      filter: Regular expression for filtering stats",
+    ),
 ];
 
 fn help() -> String {

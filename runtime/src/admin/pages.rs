@@ -1,25 +1,29 @@
 //! Pages about the process, its listeners, clusters and config.
 
-use super::{text, Page, Query, State, JSON, TEXT};
+use super::{JSON, Page, Query, State, TEXT, text};
 use crate::net::Net;
 use crate::system;
 use axum::http::StatusCode;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
-use weir_core::config::{v3, Breakers, RetryBudget};
-use weir_core::time::Wall;
 use weir_core::Engine;
+use weir_core::config::{Breakers, RetryBudget, v3};
+use weir_core::time::Wall;
 
 pub(super) fn home() -> String {
     let mut out = String::from("<!DOCTYPE html><html><head><title>Weir admin</title></head><body><h1>Weir</h1><table>\n");
     for command in super::COMMANDS {
         let help = command.help.lines().next().unwrap_or_default();
         let _ = match command.changes {
-            true => writeln!(out, "<tr><td><form method=\"post\" action=\"{0}\"><button>{0}</button></form></td><td>{help}</td></tr>", command.path),
+            true => writeln!(
+                out,
+                "<tr><td><form method=\"post\" action=\"{0}\"><button>{0}</button></form></td><td>{help}</td></tr>",
+                command.path
+            ),
             false => writeln!(out, "<tr><td><a href=\"{0}\">{0}</a></td><td>{help}</td></tr>", command.path),
         };
     }
@@ -107,7 +111,10 @@ fn view(engine: &Engine) -> Vec<ClusterView> {
             ("rq_active", u64::from(host.shared.active())),
             ("rq_error", host.shared.errors.load(Relaxed)),
             ("rq_pending_active", host.pool.waiting() as u64),
-            ("rq_success", host.shared.requests.load(Relaxed).saturating_sub(host.shared.errors.load(Relaxed) + u64::from(host.shared.active()))),
+            (
+                "rq_success",
+                host.shared.requests.load(Relaxed).saturating_sub(host.shared.errors.load(Relaxed) + u64::from(host.shared.active())),
+            ),
             ("rq_total", host.shared.requests.load(Relaxed)),
         ],
     };
@@ -254,7 +261,10 @@ pub(super) fn config_dump<N: Net + Send + Sync>(state: &State<N>) -> Page {
     let configs = v3::Json::List(vec![
         dump("BootstrapConfigDump", vec![("bootstrap".to_owned(), bootstrap.clone()), ("last_updated".to_owned(), updated.clone())]),
         dump("ClustersConfigDump", vec![("static_clusters".to_owned(), entries("clusters", "cluster", "envoy.config.cluster.v3.Cluster"))]),
-        dump("ListenersConfigDump", vec![("static_listeners".to_owned(), entries("listeners", "listener", "envoy.config.listener.v3.Listener"))]),
+        dump(
+            "ListenersConfigDump",
+            vec![("static_listeners".to_owned(), entries("listeners", "listener", "envoy.config.listener.v3.Listener"))],
+        ),
         dump("ScopedRoutesConfigDump", Vec::new()),
         dump("RoutesConfigDump", vec![("static_route_configs".to_owned(), v3::Json::List(routes))]),
         dump("SecretsConfigDump", Vec::new()),

@@ -1,6 +1,6 @@
 //! `/stats/prometheus`: the same stats in Prometheus' text format, with Envoy's tags.
 
-use super::stats::{snapshot, Selection};
+use super::stats::{Selection, snapshot};
 use super::{Query, State};
 use crate::net::Net;
 use std::collections::BTreeMap;

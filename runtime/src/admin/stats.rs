@@ -1,9 +1,9 @@
 //! `/stats`: every stat under Envoy's name.
 
-use super::{text, Page, Query, State, JSON, TEXT};
+use super::{JSON, Page, Query, State, TEXT, text};
 use crate::net::Net;
 use axum::http::StatusCode;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use weir_core::stats::{Kind, Scope, Summary};
@@ -57,7 +57,13 @@ pub(super) fn snapshot<N: Net + Send + Sync>(state: &State<N>) -> Snapshot {
         }
         for (class, count) in (1..).zip(classes) {
             if scope == Scope::Http || (scope == Scope::Cluster && count > 0) {
-                add(&format!("{codes}{class}xx"), &format!("{codes}xx"), Kind::Counter, count, vec![("envoy_response_code_class", class.to_string())]);
+                add(
+                    &format!("{codes}{class}xx"),
+                    &format!("{codes}xx"),
+                    Kind::Counter,
+                    count,
+                    vec![("envoy_response_code_class", class.to_string())],
+                );
             }
         }
         for (timing, summary) in scope.timings().iter().zip(total.timings) {
@@ -147,8 +153,7 @@ fn as_text(snapshot: &Snapshot) -> String {
         let _ = writeln!(out, "{name}: {}", stat.value as i64);
     }
     for (name, (summary, ..)) in &snapshot.histograms {
-        let quantiles: Vec<String> =
-            QUANTILES.iter().map(|q| format!("P{q}(nan,{})", summary.quantile(*q).unwrap_or_default())).collect();
+        let quantiles: Vec<String> = QUANTILES.iter().map(|q| format!("P{q}(nan,{})", summary.quantile(*q).unwrap_or_default())).collect();
         let _ = writeln!(out, "{name}: {}", quantiles.join(" "));
     }
     out

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{channel, Receiver};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,8 +55,7 @@ impl Proxy {
                 let _ = sender.send(line);
             }
         });
-        let mut proxy =
-            Proxy { child, address: "0.0.0.0:0".parse().unwrap(), admin: "0.0.0.0:0".parse().unwrap(), config, stderr, lines };
+        let mut proxy = Proxy { child, address: "0.0.0.0:0".parse().unwrap(), admin: "0.0.0.0:0".parse().unwrap(), config, stderr, lines };
         proxy.address = proxy.wait_for("listener main listens on ");
         proxy.admin = proxy.wait_for("admin listens on ");
         proxy

@@ -5,7 +5,7 @@ use super::matcher;
 use super::reader::Reader;
 use super::typed::Json;
 use crate::config::{AccessLog, Comparison, LogFilter, LogFormat, LogSink};
-use crate::format::{JsonTemplate, Template, DEFAULT_ACCESS_LOG};
+use crate::format::{DEFAULT_ACCESS_LOG, JsonTemplate, Template};
 use crate::record::Flags;
 
 pub(super) fn read(log: &Reader<'_>, draft: &mut Draft) -> Option<AccessLog> {
@@ -36,7 +36,8 @@ fn read_logger(config: &Reader<'_>) -> Option<(LogSink, LogFormat)> {
     if format.is_none() && matches!(config.type_name(), "envoy.extensions.access_loggers.file.v3.FileAccessLog") {
         format = config.str("format").and_then(|text| template(config, "format", text)).map(LogFormat::Text);
         format = format.or_else(|| config.json("json_format").map(|json| LogFormat::Json(json_template(config, "json_format", json))));
-        format = format.or_else(|| config.json("typed_json_format").map(|json| LogFormat::Json(json_template(config, "typed_json_format", json))));
+        format = format
+            .or_else(|| config.json("typed_json_format").map(|json| LogFormat::Json(json_template(config, "typed_json_format", json))));
     }
     if format.is_none() && !config.has("log_format") {
         format = Template::parse(DEFAULT_ACCESS_LOG).ok().map(LogFormat::Text);
@@ -52,7 +53,9 @@ fn read_format(format: &Reader<'_>) -> Option<LogFormat> {
     if let Some(text) = format.text("text_format") {
         return template(format, "text_format", text).map(LogFormat::Text);
     }
-    format.message("text_format_source", |source| source.text("inline_string").and_then(|text| template(&source, "inline_string", text)))?.map(LogFormat::Text)
+    format
+        .message("text_format_source", |source| source.text("inline_string").and_then(|text| template(&source, "inline_string", text)))?
+        .map(LogFormat::Text)
 }
 
 fn template(reader: &Reader<'_>, field: &str, text: &str) -> Option<Template> {
@@ -67,7 +70,8 @@ fn json_template(reader: &Reader<'_>, field: &str, json: &Json) -> JsonTemplate 
         Json::String(text) => JsonTemplate::Value(template(reader, field, text).unwrap_or_default()),
         Json::List(items) => JsonTemplate::List(items.iter().map(|item| json_template(reader, field, item)).collect()),
         Json::Object(entries) => {
-            let mut entries: Vec<_> = entries.iter().map(|(key, value)| (key.as_str().into(), json_template(reader, field, value))).collect();
+            let mut entries: Vec<_> =
+                entries.iter().map(|(key, value)| (key.as_str().into(), json_template(reader, field, value))).collect();
             entries.sort_by(|a: &(Box<str>, JsonTemplate), b| a.0.cmp(&b.0));
             JsonTemplate::Object(entries)
         }
@@ -89,7 +93,12 @@ fn read_filter(filter: &Reader<'_>) -> Option<LogFilter> {
         .or_else(|| filter.message("not_health_check_filter", |_| LogFilter::NotHealthCheck))
         .or_else(|| filter.message("and_filter", all).map(LogFilter::And))
         .or_else(|| filter.message("or_filter", all).map(LogFilter::Or))
-        .or_else(|| filter.message("header_filter", |header| header.message("header", |m| matcher::read_header(&m)).flatten()).flatten().map(LogFilter::Header))
+        .or_else(|| {
+            filter
+                .message("header_filter", |header| header.message("header", |m| matcher::read_header(&m)).flatten())
+                .flatten()
+                .map(LogFilter::Header)
+        })
         .or_else(|| filter.message("response_flag_filter", |flags| read_flags(&flags)))
 }
 

@@ -154,7 +154,8 @@ fn read_overload(overload: &Reader<'_>, max_connections: &mut u64) {
         monitor.ignore(&["name"]);
         monitor.message("typed_config", |config| {
             if config.type_name() == "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig" {
-                *max_connections = config.i64("max_active_downstream_connections").and_then(|n| u64::try_from(n).ok()).unwrap_or(*max_connections);
+                *max_connections =
+                    config.i64("max_active_downstream_connections").and_then(|n| u64::try_from(n).ok()).unwrap_or(*max_connections);
             }
         });
     });

@@ -2,7 +2,7 @@
 
 use super::bootstrap::port;
 use super::listener::read_transport;
-use super::manager::{read_common, read_http1_common, Common};
+use super::manager::{Common, read_common, read_http1_common};
 use super::reader::Reader;
 use crate::config::{Balance, Breakers, Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint, RetryBudget};
 use crate::http1::parse::HeadLimits;
@@ -12,7 +12,13 @@ use std::sync::Arc;
 
 pub(super) fn read(cluster: &Reader<'_>) -> Option<Cluster> {
     let name: Arc<str> = cluster.str("name")?.into();
-    cluster.ignore(&["metadata", "ignore_health_on_host_removal", "close_connections_on_host_health_failure", "track_cluster_stats", "wait_for_warm_on_init"]);
+    cluster.ignore(&[
+        "metadata",
+        "ignore_health_on_host_removal",
+        "close_connections_on_host_health_failure",
+        "track_cluster_stats",
+        "wait_for_warm_on_init",
+    ]);
     cluster.message("transport_socket", |socket| read_transport(&socket));
     let mut common = cluster.message("common_http_protocol_options", |options| read_common(&options)).unwrap_or_default();
     if let Some(options) = read_extensions(cluster) {
@@ -138,14 +144,20 @@ fn read_discovery(cluster: &Reader<'_>) -> Option<Discovery> {
         respect_ttl: cluster.flag("respect_dns_ttl"),
         family: family(cluster.enumeration("dns_lookup_family")),
     };
-    cluster.no_effect(&["dns_failure_refresh_rate", "dns_jitter"], "DNS is asked again at `dns_refresh_rate`, whatever the last answer was");
+    cluster
+        .no_effect(&["dns_failure_refresh_rate", "dns_jitter"], "DNS is asked again at `dns_refresh_rate`, whatever the last answer was");
     let mut kind = cluster.enumeration("type");
     if cluster.has("cluster_type") {
         kind = cluster.message("cluster_type", |custom| read_custom(&custom, &mut dns)).flatten()?;
     }
     match kind {
         0 => Some(Discovery::Static(read_endpoints(cluster, false))),
-        1 => Some(Discovery::StrictDns { endpoints: read_endpoints(cluster, true), refresh: dns.refresh, respect_ttl: dns.respect_ttl, family: dns.family }),
+        1 => Some(Discovery::StrictDns {
+            endpoints: read_endpoints(cluster, true),
+            refresh: dns.refresh,
+            respect_ttl: dns.respect_ttl,
+            family: dns.family,
+        }),
         2 => {
             let mut endpoints = read_endpoints(cluster, true);
             if endpoints.len() != 1 {
@@ -198,7 +210,9 @@ fn read_endpoint(lb: &Reader<'_>, dns: bool) -> Option<LbEndpoint> {
     lb.message("endpoint", |endpoint| {
         endpoint.ignore(&["health_check_config"]);
         let hostname = endpoint.str("hostname");
-        let address = endpoint.message("address", |address| address.message("socket_address", |socket| read_address(&socket, dns)).flatten()).flatten();
+        let address = endpoint
+            .message("address", |address| address.message("socket_address", |socket| read_address(&socket, dns)).flatten())
+            .flatten();
         let address = address?;
         let hostname = match (&address, hostname) {
             (_, Some(hostname)) => hostname.into(),

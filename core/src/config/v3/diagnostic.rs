@@ -161,7 +161,11 @@ pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>)
     let limit = (name.chars().count() / 3).max(1);
     let fold = |text: &str| text.to_ascii_lowercase();
     let wanted = fold(name);
-    candidates.map(|candidate| (distance(&wanted, &fold(candidate), limit), candidate)).filter(|(d, _)| *d <= limit).min_by_key(|(d, _)| *d).map(|(_, c)| c)
+    candidates
+        .map(|candidate| (distance(&wanted, &fold(candidate), limit), candidate))
+        .filter(|(d, _)| *d <= limit)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, c)| c)
 }
 
 /// Levenshtein distance with transpositions of neighbours; anything beyond `limit` is `limit + 1`.

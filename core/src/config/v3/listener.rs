@@ -1,6 +1,6 @@
 //! `envoy.config.listener.v3.Listener`.
 
-use super::bootstrap::{socket_address, Draft};
+use super::bootstrap::{Draft, socket_address};
 use super::manager;
 use super::reader::Reader;
 use crate::config::{Bind, HttpManager, Listener};

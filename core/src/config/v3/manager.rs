@@ -5,8 +5,8 @@ use super::reader::Reader;
 use super::{access_log, headers, route};
 use crate::config::{HttpManager, ServerHeader, UnderscoreAction, Upgrade};
 use crate::filter::FilterFactory;
-use crate::http::path::{EscapedSlashes, PathRules};
 use crate::http::Scheme;
+use crate::http::path::{EscapedSlashes, PathRules};
 use crate::http1::parse::HeadLimits;
 use crate::limit;
 use crate::time::Duration;
@@ -207,7 +207,11 @@ fn read_filters(manager: &Reader<'_>) -> (Vec<Arc<dyn FilterFactory>>, bool) {
         if !filter.has("typed_config") && !filter.has("config_discovery") {
             let help = "add a `typed_config` with the filter's `@type`";
             unknown = true;
-            return if filter.message.broken { filter.ignore(&["name"]) } else { filter.error_with_help("name", "a filter is chosen by the type of its config, not by its name", help) };
+            return if filter.message.broken {
+                filter.ignore(&["name"])
+            } else {
+                filter.error_with_help("name", "a filter is chosen by the type of its config, not by its name", help)
+            };
         }
         filter.message("typed_config", |config| match config.type_name() {
             ROUTER => {

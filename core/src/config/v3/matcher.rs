@@ -61,7 +61,10 @@ pub(super) fn read_header(matcher: &Reader<'_>) -> Option<HeaderMatch> {
     } else if matcher.has("present_match") {
         matcher.bool("present_match").map(ValueMatch::Present)
     } else if matcher.has("safe_regex_match") {
-        matcher.message("safe_regex_match", |regex| read_regex(&regex, true)).flatten().map(|regex| ValueMatch::Text(TextMatch::Regex(regex)))
+        matcher
+            .message("safe_regex_match", |regex| read_regex(&regex, true))
+            .flatten()
+            .map(|regex| ValueMatch::Text(TextMatch::Regex(regex)))
     } else if let Some(text) = exact("exact_match") {
         Some(ValueMatch::Text(TextMatch::Exact { text, ignore_case: false }))
     } else if let Some(text) = exact("prefix_match") {

@@ -19,7 +19,11 @@ impl<'a> Reader<'a> {
     }
 
     fn set(&self, name: &str) -> Option<&'a Set> {
-        debug_assert!(self.message.descriptor.get_field_by_name(name).is_some(), "{} has no field {name}", self.message.descriptor.full_name());
+        debug_assert!(
+            self.message.descriptor.get_field_by_name(name).is_some(),
+            "{} has no field {name}",
+            self.message.descriptor.full_name()
+        );
         let set = self.message.fields.iter().find(|set| set.name == name)?;
         set.read.set(true);
         Some(set)

@@ -4,8 +4,8 @@ use super::headers::read_edits;
 use super::matcher::{read_header, read_query, read_regex};
 use super::reader::Reader;
 use crate::config::{
-    Action, ClusterChoice, Domains, Forward, HostRewrite, PathIndex, PathMatch, PathRewrite, Redirect, Reply, RetryOn, RetryPolicy,
-    Route, RouteMatch, RouteTable, Upgrade, VirtualHost,
+    Action, ClusterChoice, Domains, Forward, HostRewrite, PathIndex, PathMatch, PathRewrite, Redirect, Reply, RetryOn, RetryPolicy, Route,
+    RouteMatch, RouteTable, Upgrade, VirtualHost,
 };
 use crate::format::Template;
 use crate::limit;
@@ -249,7 +249,10 @@ fn read_retry(policy: &Reader<'_>) -> RetryPolicy {
     let (on, unknown) = RetryOn::parse(policy.str("retry_on").unwrap_or_default());
     for word in unknown {
         let near = super::diagnostic::nearest(&word, RetryOn::names());
-        let help = near.map_or_else(|| format!("one of {}", RetryOn::names().collect::<Vec<_>>().join(", ")), |near| format!("did you mean `{near}`?"));
+        let help = near.map_or_else(
+            || format!("one of {}", RetryOn::names().collect::<Vec<_>>().join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
         policy.error_with_help("retry_on", format!("`{word}` is not a retry condition"), help);
     }
     let defaults = RetryPolicy::default();

@@ -189,7 +189,12 @@ fn list(body: &DynamicMessage, name: &str) -> Vec<Raw> {
 }
 
 fn string_rules(body: &DynamicMessage, rules: &mut Vec<Rule>) {
-    for (name, make) in [("min_len", Rule::MinLen as fn(u64) -> Rule), ("max_len", Rule::MaxLen), ("max_bytes", Rule::MaxBytes), ("min_bytes", Rule::MinLen)] {
+    for (name, make) in [
+        ("min_len", Rule::MinLen as fn(u64) -> Rule),
+        ("max_len", Rule::MaxLen),
+        ("max_bytes", Rule::MaxBytes),
+        ("min_bytes", Rule::MinLen),
+    ] {
         if let Some(bound) = number(body, name) {
             rules.push(make(bound as u64));
         }
@@ -267,7 +272,8 @@ impl MessageRules {
             }
         }
         for (oneof, members) in &self.required_oneofs {
-            let any = members.iter().any(|name| message.descriptor.get_field_by_name(name).is_some_and(|f| message.field(f.number()).is_some()));
+            let any =
+                members.iter().any(|name| message.descriptor.get_field_by_name(name).is_some_and(|f| message.field(f.number()).is_some()));
             if !any {
                 let message_text = format!("one of {} is required (`{oneof}`)", quoted(members));
                 findings.error(message.pos, path, message_text);
@@ -347,7 +353,9 @@ fn breach(rule: &Rule, value: &Value) -> Option<String> {
             let texts: Vec<String> = items.iter().map(|(item, _)| format!("{item:?}")).collect();
             (texts.iter().enumerate().any(|(at, text)| texts[..at].contains(text)), "must not hold the same value twice".to_owned())
         }
-        (Rule::Number { what, bound }, _) => (as_number().is_some_and(|n| !what.holds(n, *bound)), format!("must be {} {bound}", what.text())),
+        (Rule::Number { what, bound }, _) => {
+            (as_number().is_some_and(|n| !what.holds(n, *bound)), format!("must be {} {bound}", what.text()))
+        }
         (Rule::Duration { what, nanos }, Value::Duration(value)) => {
             (!what.holds(*value, *nanos), format!("must be {} {}s", what.text(), *nanos as f64 / 1e9))
         }

@@ -124,7 +124,9 @@ impl<'a> Builder<'a> {
         self.spend(1, pos)?;
         let before = self.left;
         let (anchor, tag, kind) = match event {
-            Event::Scalar(text, style, anchor, tag) => (anchor, tag, Kind::Scalar { text: text.into(), plain: style == ScalarStyle::Plain }),
+            Event::Scalar(text, style, anchor, tag) => {
+                (anchor, tag, Kind::Scalar { text: text.into(), plain: style == ScalarStyle::Plain })
+            }
             Event::Alias(id) => return self.alias(id, pos),
             Event::UnresolvedAlias(name) => {
                 self.faults.push(Fault { pos, message: format!("there is no anchor `&{name}`") });

@@ -1,7 +1,7 @@
 //! From a tree of YAML to a tree of messages: names, types, `Any`, well-known types and rules, with every
 //! fault reported.
 
-use super::diagnostic::{nearest, Findings, Path, Pos, Severity};
+use super::diagnostic::{Findings, Path, Pos, Severity, nearest};
 use super::schema::Schema;
 use super::source::{Key, Kind as Source, Node};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
@@ -128,7 +128,13 @@ impl Typer<'_> {
                 if message.field(field.number()).is_some() {
                     self.findings.error(key.pos, &path.field(field.name()), "is set twice, under both of its names");
                 }
-                message.fields.push(Set { number: field.number(), name: field.name().to_owned(), value, pos: key.pos, read: Cell::new(false) });
+                message.fields.push(Set {
+                    number: field.number(),
+                    name: field.name().to_owned(),
+                    value,
+                    pos: key.pos,
+                    read: Cell::new(false),
+                });
             }
         }
         self.schema.rules(&message.descriptor).check(&message, path, self.findings);
@@ -269,7 +275,9 @@ impl Typer<'_> {
         let whole = |number: f64| (number.fract() == 0.0 && number.abs() < 1e18).then_some(number as i128);
         let parsed: Option<i128> = text.parse().ok().or_else(|| text.parse().ok().and_then(whole));
         match parsed {
-            Some(number) if (min..=max).contains(&number) => Some(if min == 0 { Value::U64(number as u64) } else { Value::I64(number as i64) }),
+            Some(number) if (min..=max).contains(&number) => {
+                Some(if min == 0 { Value::U64(number as u64) } else { Value::I64(number as i64) })
+            }
             Some(_) => self.bad(node, path, format!("{text} is out of range: {min} to {max}")),
             None => self.bad(node, path, format!("`{text}` is not an integer")),
         }
@@ -303,7 +311,9 @@ impl Typer<'_> {
                 // A wrapper; Envoy takes `{value: 5}` too.
                 let kind = descriptor.get_field_by_name("value")?.kind();
                 match &node.kind {
-                    Source::Map(entries) if entries.len() == 1 && &*entries[0].0.name == "value" => self.value(entries[0].1.clone(), &kind, path),
+                    Source::Map(entries) if entries.len() == 1 && &*entries[0].0.name == "value" => {
+                        self.value(entries[0].1.clone(), &kind, path)
+                    }
                     _ => self.value(node, &kind, path),
                 }
             }
@@ -382,8 +392,8 @@ fn parse_duration(text: &str) -> Option<i128> {
 
 /// Standard or URL-safe, padded or not, as proto3 JSON takes it.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    use base64::engine::{general_purpose::GeneralPurpose, DecodePaddingMode, GeneralPurposeConfig};
-    use base64::{alphabet, Engine as _};
+    use base64::engine::{DecodePaddingMode, GeneralPurposeConfig, general_purpose::GeneralPurpose};
+    use base64::{Engine as _, alphabet};
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     let decode = |alphabet: &alphabet::Alphabet| GeneralPurpose::new(alphabet, config).decode(&text).ok();
