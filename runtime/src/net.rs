@@ -101,6 +101,8 @@ impl Net for TokioNet {
         let _ = stream.set_zero_linger();
     }
 
+    // Not `async fn`: the future must not borrow the network.
+    #[allow(clippy::manual_async_fn)]
     fn connect(&self, address: SocketAddr) -> impl Future<Output = io::Result<(Self::Stream, Addresses)>> + 'static {
         async move {
             let stream = TcpStream::connect(address).await?;

@@ -1,6 +1,6 @@
 //! What the machines read: validated, immutable, shared by `Arc`.
 //!
-//! Nothing here is read from a file or the wire; [`v3`](crate::config::v3) builds it from Envoy's messages
+//! Nothing here is read from a file or the wire; [`v3`] builds it from Envoy's messages
 //! and the machines never look at those. An exchange keeps the snapshot it started with.
 
 mod access_log;

@@ -253,10 +253,10 @@ impl Engine {
     /// The exchange is not a retry any more, as far as the retry breaker goes.
     pub(super) fn release_retry(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        if std::mem::take(&mut exchange.attempt.holds_retry) {
-            if let Some(cluster) = exchange.attempt.cluster.and_then(|cluster| self.clusters.get(cluster)) {
-                cluster.shared.priorities[exchange.attempt.priority].retries.release();
-            }
+        if std::mem::take(&mut exchange.attempt.holds_retry)
+            && let Some(cluster) = exchange.attempt.cluster.and_then(|cluster| self.clusters.get(cluster))
+        {
+            cluster.shared.priorities[exchange.attempt.priority].retries.release();
         }
     }
 

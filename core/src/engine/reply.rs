@@ -104,10 +104,10 @@ impl Engine {
             exchange.manager.stats.inc(HttpStat::RqRedirected);
             return self.redirect(id, refusal.status, location, refusal.details, now);
         }
-        if refusal.status != 404 {
-            if let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) {
-                conn.last = true;
-            }
+        if refusal.status != 404
+            && let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream)
+        {
+            conn.last = true;
         }
         self.reply(id, refusal.status, &Bytes::from_static(refusal.body.as_bytes()), refusal.details, now);
     }

@@ -23,14 +23,14 @@ impl Engine {
     /// A request head is complete, or will never be.
     pub(super) fn begin_exchange(&mut self, conn_id: ConnId, raw: Result<&[u8], Reject>, now: Instant) {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(conn_id) else { return };
-        if let Some(listener) = self.listeners.get(conn.listener) {
-            if !Arc::ptr_eq(&conn.manager, &listener.manager) {
-                for gauge in [HttpStat::CxActive, HttpStat::CxHttp1Active] {
-                    conn.manager.stats.dec(gauge);
-                    listener.manager.stats.inc(gauge);
-                }
-                conn.manager = Arc::clone(&listener.manager);
+        if let Some(listener) = self.listeners.get(conn.listener)
+            && !Arc::ptr_eq(&conn.manager, &listener.manager)
+        {
+            for gauge in [HttpStat::CxActive, HttpStat::CxHttp1Active] {
+                conn.manager.stats.dec(gauge);
+                listener.manager.stats.inc(gauge);
             }
+            conn.manager = Arc::clone(&listener.manager);
         }
         let manager = Arc::clone(&conn.manager);
         let record = Record::new(conn.number, conn.addresses, now, self.clock.wall.at(now));

@@ -202,11 +202,11 @@ impl Engine {
     /// Ends the body towards the client, and the exchange.
     pub(super) fn finish_body(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        if let ResponsePhase::Body(coding) = exchange.phase {
-            if let Some(Connection::Downstream(conn)) = self.connections.get_mut(exchange.downstream) {
-                encode::end(coding, &exchange.response_trailers, &mut conn.wire.out, &mut self.blocks);
-                self.out.transmit(exchange.downstream, &mut conn.wire);
-            }
+        if let ResponsePhase::Body(coding) = exchange.phase
+            && let Some(Connection::Downstream(conn)) = self.connections.get_mut(exchange.downstream)
+        {
+            encode::end(coding, &exchange.response_trailers, &mut conn.wire.out, &mut self.blocks);
+            self.out.transmit(exchange.downstream, &mut conn.wire);
         }
         self.complete(id, now);
     }

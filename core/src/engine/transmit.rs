@@ -56,10 +56,10 @@ impl Engine {
     fn sent_to_client(&mut self, id: ExchangeId, left: usize, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         super::request::touch(exchange, &mut self.timers, now);
-        if below_low(left, exchange.manager.buffer_limit) {
-            if let Some(conn) = exchange.attempt.conn {
-                self.resume_upstream(conn);
-            }
+        if below_low(left, exchange.manager.buffer_limit)
+            && let Some(conn) = exchange.attempt.conn
+        {
+            self.resume_upstream(conn);
         }
     }
 

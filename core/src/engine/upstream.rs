@@ -85,10 +85,10 @@ impl Engine {
     }
 
     pub(super) fn recv_upstream(&mut self, id: ConnId, input: &mut BytesMut, now: Instant) {
-        if let Some(Connection::Upstream(conn)) = self.connections.get(id) {
-            if let Some(cluster) = self.clusters.get(conn.cluster) {
-                cluster.stats.add(ClusterStat::CxRxBytes, input.len() as u64);
-            }
+        if let Some(Connection::Upstream(conn)) = self.connections.get(id)
+            && let Some(cluster) = self.clusters.get(conn.cluster)
+        {
+            cluster.stats.add(ClusterStat::CxRxBytes, input.len() as u64);
         }
         loop {
             let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return input.clear() };
@@ -167,11 +167,11 @@ impl Engine {
 
     /// The upstream sent what is not HTTP, or not allowed.
     pub(super) fn protocol_error(&mut self, exchange: ExchangeId, conn: ConnId, now: Instant) {
-        if let Some(Connection::Upstream(conn)) = self.connections.get(conn) {
-            if let Some(cluster) = self.clusters.get(conn.cluster) {
-                cluster.stats.inc(ClusterStat::CxProtocolError);
-                cluster.stats.inc(ClusterStat::RqRxReset);
-            }
+        if let Some(Connection::Upstream(conn)) = self.connections.get(conn)
+            && let Some(cluster) = self.clusters.get(conn.cluster)
+        {
+            cluster.stats.inc(ClusterStat::CxProtocolError);
+            cluster.stats.inc(ClusterStat::RqRxReset);
         }
         self.attempt_failed(exchange, Failure::Protocol, now);
     }

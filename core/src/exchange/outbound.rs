@@ -134,10 +134,10 @@ pub fn finish_response(exchange: &mut Exchange, framing: Framing, date: &[u8; 29
     if let Some(via) = &config.via {
         head.fields.append(Name::Via, b", ", via.as_bytes());
     }
-    if config.request_id_in_response {
-        if let Some(id) = exchange.request.fields.get(Name::XRequestId) {
-            head.fields.set(Name::XRequestId, id);
-        }
+    if config.request_id_in_response
+        && let Some(id) = exchange.request.fields.get(Name::XRequestId)
+    {
+        head.fields.set(Name::XRequestId, id);
     }
     if head.status == 101 {
         return (BodyCoding::Plain, last);

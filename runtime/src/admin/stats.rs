@@ -8,20 +8,24 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use weir_core::stats::{Kind, Scope, Summary};
 
+/// Prometheus labels.
+pub(super) type Tags = Vec<(&'static str, String)>;
+
 /// One stat.
 pub(super) struct Stat {
     pub(super) kind: Kind,
     pub(super) value: u64,
     /// Name without what tags are made of, and the tags: for Prometheus.
     pub(super) family: String,
-    pub(super) tags: Vec<(&'static str, String)>,
+    pub(super) tags: Tags,
 }
 
 /// Everything that is counted.
 #[derive(Default)]
 pub(super) struct Snapshot {
     pub(super) stats: BTreeMap<String, Stat>,
-    pub(super) histograms: BTreeMap<String, (Summary, String, Vec<(&'static str, String)>)>,
+    /// By name: samples, and family and tags for Prometheus.
+    pub(super) histograms: BTreeMap<String, (Summary, String, Tags)>,
 }
 
 const QUANTILES: [f64; 10] = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 100.0];

@@ -1,9 +1,9 @@
 //! Envoy's v3 messages to [`Config`], with a diagnostic that names file, line, column and field for every
 //! refusal, all of them in one pass.
 //!
-//! [`source`] reads YAML or JSON into a tree with positions; [`typed`] gives it the types of Envoy's protos
-//! ([`schema`]) and checks the constraints written there ([`rules`]); the other modules turn messages into
-//! config through [`reader`], which remembers what was asked for. Whatever is set but was not asked for is
+//! `source` reads YAML or JSON into a tree with positions; `typed` gives it the types of Envoy's protos
+//! (`schema`) and checks the constraints written there (`rules`); the other modules turn messages into
+//! config through `reader`, which remembers what was asked for. Whatever is set but was not asked for is
 //! reported as unsupported.
 
 mod access_log;
