@@ -40,10 +40,10 @@ enum Ending {
 #[derive(Debug)]
 pub struct Socket<N: Net> {
     stream: RefCell<Option<N::Stream>>,
-    /// What could not be sent yet.
-    outbox: RefCell<Outbox>,
+    /// What could not be sent yet. An idle connection has none, and no memory for it.
+    outbox: RefCell<Option<Box<Outbox>>>,
     /// What the engine did not take yet.
-    input: RefCell<BytesMut>,
+    input: RefCell<Option<Box<BytesMut>>>,
     waker: RefCell<Option<Waker>>,
     readable: Cell<bool>,
     eof: Cell<bool>,
@@ -57,8 +57,8 @@ impl<N: Net> Socket<N> {
     pub fn new(stream: Option<N::Stream>) -> Socket<N> {
         Socket {
             stream: RefCell::new(stream),
-            outbox: RefCell::default(),
-            input: RefCell::default(),
+            outbox: RefCell::new(None),
+            input: RefCell::new(None),
             waker: RefCell::new(None),
             readable: Cell::new(true),
             eof: Cell::new(false),
@@ -104,7 +104,7 @@ impl<N: Net> Socket<N> {
     pub fn end(&self) {
         self.ending.set(Ending::Over);
         self.stream.borrow_mut().take();
-        self.outbox.borrow_mut().clear();
+        self.outbox.borrow_mut().take();
         self.wake();
     }
 
@@ -112,7 +112,7 @@ impl<N: Net> Socket<N> {
     /// answers whether there is no point in that because the connection was to be closed anyway.
     pub fn break_off(&self) -> bool {
         self.broken.set(true);
-        self.outbox.borrow_mut().clear();
+        self.outbox.borrow_mut().take();
         self.readable.set(true);
         self.wake();
         matches!(self.ending.get(), Ending::Close | Ending::CloseIfIdle)
@@ -125,31 +125,43 @@ impl<N: Net> Socket<N> {
 
     /// Whether bytes wait for the socket to take them.
     pub fn is_blocked(&self) -> bool {
-        !self.outbox.borrow().is_empty()
+        self.outbox.borrow().is_some()
     }
 
     /// Writes what the engine has for this connection until it has nothing or the socket would block.
     pub fn flush(&self, id: ConnId, worker: &Worker<N>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut stream = self.stream.borrow_mut();
         let Some(stream) = stream.as_mut() else { return Poll::Ready(Ok(())) };
-        let mut outbox = self.outbox.borrow_mut();
+        let mut outbox = worker.take_outbox(self.outbox.borrow_mut().take());
+        let result = self.write_all(stream, &mut outbox, id, worker, cx);
+        if result.is_pending() {
+            *self.outbox.borrow_mut() = Some(Box::new(outbox.take_rest()));
+        }
+        worker.return_outbox(outbox);
+        result
+    }
+
+    fn write_all(
+        &self,
+        stream: &mut N::Stream,
+        outbox: &mut Outbox,
+        id: ConnId,
+        worker: &Worker<N>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
-            if outbox.is_empty() && worker.poll_transmit(id, &mut outbox) == Transmit::Empty {
+            if outbox.is_empty() && worker.poll_transmit(id, outbox) == Transmit::Empty {
                 return Poll::Ready(Ok(()));
             }
             if self.broken.get() {
                 outbox.clear();
                 continue;
             }
-            match write_once(Pin::new(&mut *stream), &outbox, cx) {
+            match write_once(Pin::new(&mut *stream), outbox, cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(sent)) => outbox.advance(sent),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    let rest = outbox.take_rest();
-                    *outbox = rest;
-                    return Poll::Pending;
-                }
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -256,9 +268,9 @@ impl<N: Net> ConnectionTask<N> {
             if !socket.readable.get() {
                 return Poll::Pending;
             }
-            if !socket.input.borrow().is_empty() {
-                let input = std::mem::take(&mut *socket.input.borrow_mut());
-                self.hand_in(input);
+            let kept = socket.input.borrow_mut().take();
+            if let Some(input) = kept {
+                self.hand_in(*input);
                 continue;
             }
             if socket.eof.get() {
@@ -284,13 +296,13 @@ impl<N: Net> ConnectionTask<N> {
     fn hand_in(&self, mut input: BytesMut) {
         self.worker.recv(self.id, &mut input);
         if !input.is_empty() {
-            *self.socket.input.borrow_mut() = Worker::<N>::keep(input);
+            *self.socket.input.borrow_mut() = Some(Box::new(Worker::<N>::keep(input)));
         }
     }
 
     /// Asks the kernel once more: hands in what has come, or closes if nothing has.
     pub fn close_if_idle(id: ConnId, socket: &Rc<Socket<N>>, worker: &Worker<N>) {
-        if !socket.input.borrow().is_empty() {
+        if socket.input.borrow().is_some() {
             // The next request is here already; the task hands it in.
             return socket.wake();
         }
@@ -305,7 +317,7 @@ impl<N: Net> ConnectionTask<N> {
         };
         if let Ok(1..) = read {
             worker.recv_now(id, &mut input);
-            *socket.input.borrow_mut() = input;
+            *socket.input.borrow_mut() = Some(input).filter(|input| !input.is_empty()).map(Box::new);
             return;
         }
         socket.end();

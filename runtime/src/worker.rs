@@ -99,6 +99,7 @@ pub struct Worker<N: Net> {
     clock: Clock,
     blocks: RefCell<Blocks>,
     block: RefCell<BytesMut>,
+    outbox: RefCell<Outbox>,
     upcalls: mpsc::UnboundedSender<Upcall>,
     log: LogWriter,
     lines: RefCell<Vec<(usize, Vec<u8>)>>,
@@ -145,6 +146,7 @@ impl<N: Net> Worker<N> {
             clock: parts.clock,
             blocks: RefCell::new(Blocks::new(READ_BLOCK)),
             block: RefCell::default(),
+            outbox: RefCell::default(),
             upcalls: parts.upcalls,
             log: parts.log,
             lines: RefCell::default(),
@@ -298,6 +300,16 @@ impl<N: Net> Worker<N> {
     /// Moves what the engine has to send.
     pub fn poll_transmit(&self, id: ConnId, out: &mut Outbox) -> Transmit {
         self.engine.borrow_mut().poll_transmit(id, out, self.clock.now())
+    }
+
+    /// The outbox that a socket left, or the worker's own.
+    pub fn take_outbox(&self, left: Option<Box<Outbox>>) -> Outbox {
+        left.map_or_else(|| self.outbox.take(), |left| *left)
+    }
+
+    /// Keeps an outbox's memory for the next write.
+    pub fn return_outbox(&self, outbox: Outbox) {
+        self.outbox.replace(outbox);
     }
 
     /// A block to read into.

@@ -84,7 +84,7 @@ impl Engine {
 
     fn serve(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        arm(exchange, &mut self.timers, now);
+        exchange.timeouts.idle = exchange.manager.config.stream_idle_timeout;
         if let Err(refusal) = inbound::sanitize(exchange, &mut self.random.request_id) {
             return self.refuse(id, refusal, now);
         }
@@ -174,9 +174,12 @@ impl Engine {
             exchange.body.keep(limit::REPLAY_BODY.min(buffer));
         }
         outbound::prepare_request(exchange, exchange.timeouts.per_try.or(timeout));
-        arm_for_route(exchange, forward, &mut self.timers, now);
+        // The earliest deadline comes first: the others then need no entry in the queue.
         if exchange.request_done {
             self.arm_route_timeout(id, now);
+        }
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            arm(exchange, forward, &mut self.timers, now);
         }
     }
 
@@ -229,39 +232,18 @@ pub(super) fn touch(exchange: &mut Exchange, timers: &mut crate::timer::TimerQue
     }
 }
 
-/// Deadlines that every exchange has.
-fn arm(exchange: &mut Exchange, timers: &mut crate::timer::TimerQueue, now: Instant) {
+/// Deadlines of an exchange that is forwarded. What is answered here has no time to be late.
+fn arm(exchange: &mut Exchange, forward: &Forward, timers: &mut crate::timer::TimerQueue, now: Instant) {
     let manager = Arc::clone(&exchange.manager);
     let owner = Owner::Exchange(exchange.downstream);
-    exchange.timeouts.idle = manager.config.stream_idle_timeout;
-    touch(exchange, timers, now);
-    if let Some(lifetime) = manager.config.max_stream_duration {
-        exchange.deadlines.set(ExchangeDeadline::Lifetime, now + lifetime, owner, timers);
-    }
     if let (Some(timeout), false) = (manager.config.request_timeout, exchange.request_done) {
         exchange.deadlines.set(ExchangeDeadline::Request, now + timeout, owner, timers);
     }
-}
-
-/// Deadlines that the route overrides.
-fn arm_for_route(exchange: &mut Exchange, forward: &Forward, timers: &mut crate::timer::TimerQueue, now: Instant) {
-    if let Some(idle) = forward.idle_timeout {
-        exchange.timeouts.idle = idle;
-        exchange.deadlines.clear(ExchangeDeadline::Idle);
-        touch(exchange, timers, now);
+    if let Some(lifetime) = forward.max_stream_duration.unwrap_or(manager.config.max_stream_duration) {
+        exchange.deadlines.set(ExchangeDeadline::Lifetime, exchange.record.start + lifetime, owner, timers);
     }
-    match forward.max_stream_duration {
-        None => {}
-        Some(None) => exchange.deadlines.clear(ExchangeDeadline::Lifetime),
-        Some(Some(lifetime)) => {
-            exchange.deadlines.set(
-                ExchangeDeadline::Lifetime,
-                exchange.record.start + lifetime,
-                Owner::Exchange(exchange.downstream),
-                timers,
-            );
-        }
-    }
+    exchange.timeouts.idle = forward.idle_timeout.unwrap_or(exchange.timeouts.idle);
+    touch(exchange, timers, now);
 }
 
 fn header_ms(head: &crate::http::RequestHead, name: Name) -> Option<Duration> {

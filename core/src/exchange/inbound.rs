@@ -212,7 +212,7 @@ fn mark(config: &HttpManager, head: &mut RequestHead, rng: &mut Rng, client: Cli
     if edge {
         EDGE_ONLY.into_iter().for_each(|name| head.fields.remove(name));
     }
-    let mut text = Vec::with_capacity(40);
+    let mut text = Vec::new();
     if config.use_remote_address && !config.skip_xff_append {
         let _ = write!(text, "{}", client.peer);
         head.fields.append(Name::XForwardedFor, b",", &text);

@@ -167,7 +167,8 @@ pub fn finish_response(exchange: &mut Exchange, framing: Framing, date: &[u8; 29
     }
     // Header edits cannot change how long the body is.
     if let (Framing::Length(length), false) = (framing, bodyless) {
-        let text = itoa::Buffer::new().format(length).to_owned();
+        let mut buffer = itoa::Buffer::new();
+        let text = buffer.format(length);
         if head.fields.get(Name::ContentLength) != Some(text.as_bytes()) {
             head.fields.set(Name::ContentLength, text.as_bytes());
         }
