@@ -74,7 +74,7 @@ impl Engine {
     pub(super) fn reject(&mut self, id: ExchangeId, reject: Reject, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.request_done = false;
-        if reject != Reject::HeadTimeout {
+        if !matches!(reject, Reject::HeadTimeout | Reject::MissingHost) {
             exchange.record.flags.insert(Flags::DOWNSTREAM_PROTOCOL_ERROR);
             exchange.manager.stats.inc(HttpStat::CxProtocolError);
         }

@@ -139,6 +139,9 @@ impl Engine {
         }
         if exchange.upgrade && !may_upgrade(exchange, forward) {
             exchange.manager.stats.inc(HttpStat::RqWsOnNonWsRoute);
+            if let Some(Connection::Downstream(conn)) = self.connections.get_mut(exchange.downstream) {
+                conn.last = true;
+            }
             return self.reply(id, 403, &Bytes::new(), "upgrade_failed", now);
         }
         let cluster = choose_cluster(&forward.cluster, exchange, &mut self.random.weight, |name| self.cluster_names.get(name).copied());

@@ -100,9 +100,6 @@ pub fn clean_response(exchange: &mut Exchange) {
         let ms = end.since(start).as_millis() as u64;
         head.fields.set(Name::UpstreamServiceTime, itoa::Buffer::new().format(ms).as_bytes());
     }
-    if exchange.found.and_then(|found| found.get(&exchange.manager.config.routes)).is_some_and(|(host, _)| host.attempt_count_in_response) {
-        head.fields.set(Name::AttemptCount, itoa::Buffer::new().format(exchange.record.attempts).as_bytes());
-    }
 }
 
 /// Applies the response edits of weighted cluster, route, virtual host and table.
@@ -110,6 +107,10 @@ pub fn edit_response(exchange: &mut Exchange) {
     let manager = std::sync::Arc::clone(&exchange.manager);
     let found = exchange.found;
     let Some((host, route)) = found.and_then(|found| found.get(&manager.config.routes)) else { return };
+    if host.attempt_count_in_response && exchange.record.attempts > 0 {
+        let mut buffer = itoa::Buffer::new();
+        exchange.response.fields.set(Name::AttemptCount, buffer.format(exchange.record.attempts).as_bytes());
+    }
     let table = &manager.config.routes;
     let weighted = weighted_edits(route, exchange.weighted).map_or(&[][..], |edits| &edits.response);
     let mut levels: [&[HeaderEdit]; 4] = [weighted, &route.edits.response, &host.edits.response, &table.edits.response];

@@ -118,16 +118,20 @@ pub(super) struct Findings {
     file: String,
     list: RefCell<Vec<Diagnostic>>,
     errors: Cell<usize>,
+    refusals: Cell<usize>,
 }
 
 impl Findings {
     pub(super) fn new(file: &str) -> Findings {
-        Findings { file: file.to_owned(), list: RefCell::default(), errors: Cell::new(0) }
+        Findings { file: file.to_owned(), list: RefCell::default(), errors: Cell::new(0), refusals: Cell::new(0) }
     }
 
     pub(super) fn add(&self, severity: Severity, pos: Pos, path: &Path<'_>, message: String, help: Option<String>) {
         if severity == Severity::Error {
             self.errors.set(self.errors.get() + 1);
+        }
+        if severity != Severity::Warning {
+            self.refusals.set(self.refusals.get() + 1);
         }
         let mut list = self.list.borrow_mut();
         if list.len() < MOST {
@@ -140,12 +144,12 @@ impl Findings {
     }
 
     pub(super) fn failed(&self) -> bool {
-        self.errors() > 0
+        self.errors.get() > 0
     }
 
-    /// How many errors there are; unsupported fields and warnings do not count.
-    pub(super) fn errors(&self) -> usize {
-        self.errors.get()
+    /// How many errors and unsupported fields there are.
+    pub(super) fn refusals(&self) -> usize {
+        self.refusals.get()
     }
 
     /// All findings, in the order of the file.

@@ -106,7 +106,7 @@ impl Typer<'_> {
 
     fn fields(&self, entries: Vec<(Key, Node)>, descriptor: MessageDescriptor, pos: Pos, path: &Path<'_>) -> Message {
         let mut message = Message { pos, fields: Vec::with_capacity(entries.len()), descriptor, broken: false };
-        let before = self.findings.errors();
+        let before = self.findings.refusals();
         for (key, node) in entries {
             if node.ignored {
                 continue;
@@ -138,7 +138,7 @@ impl Typer<'_> {
             }
         }
         self.schema.rules(&message.descriptor).check(&message, path, self.findings);
-        message.broken = self.findings.errors() > before;
+        message.broken = self.findings.refusals() > before;
         message
     }
 
