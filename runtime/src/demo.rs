@@ -2,7 +2,8 @@
 
 use crate::cli::{DemoArgs, OnUnsupported, RunArgs};
 use crate::logging::Level;
-use crate::run::{self, StartError};
+use crate::run;
+use crate::start::StartError;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn end(result: Result<(), weir::run::StartError>) -> ExitCode {
+fn end(result: Result<(), weir::start::StartError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
