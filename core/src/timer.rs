@@ -163,6 +163,10 @@ impl<const N: usize> Deadlines<N> {
             return None;
         }
         self.at[index] = Instant::NEVER;
+        if self.queued <= now {
+            // That entry is spent: the next deadline needs one of its own.
+            self.queued = Instant::NEVER;
+        }
         R::ALL.get(index).copied()
     }
 }
@@ -201,6 +205,16 @@ mod tests {
         assert!(queue.pop_due(at(10)).is_some());
         assert_eq!(mine.pop_due::<Why>(at(10), Owner::Engine, &mut queue), None);
         assert_eq!(queue.peek().map(|next| next.at), Some(at(999)));
+    }
+
+    #[test]
+    fn a_deadline_that_is_set_while_another_fires_comes_up() {
+        let (mut queue, mut mine) = (TimerQueue::default(), Deadlines::<2>::default());
+        mine.set(Why::Idle, at(10), Owner::Engine, &mut queue);
+        assert!(queue.pop_due(at(10)).is_some());
+        assert_eq!(mine.pop_due(at(10), Owner::Engine, &mut queue), Some(Why::Idle));
+        mine.set(Why::Idle, at(20), Owner::Engine, &mut queue);
+        assert_eq!(queue.peek().map(|next| next.at), Some(at(20)));
     }
 
     #[test]

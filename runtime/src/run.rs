@@ -121,7 +121,9 @@ async fn start<N: Net + Send + Sync>(
         let mut engine = Engine::new(Arc::clone(&config), Arc::clone(&shared), seed, clock.now(), Clock::wall());
         warm(&mut engine, &answers, clock.now());
         registries.push(engine.stats());
-        let parts = Parts { net: net.clone(), index, clock, engine, upcalls: upcall.clone(), log: log.clone() };
+        // With a worker for each processor each has its own; fewer leave the choice to the kernel.
+        let pinned = workers == system::hardware_threads();
+        let parts = Parts { net: net.clone(), index, clock, pinned, engine, upcalls: upcall.clone(), log: log.clone() };
         handles.push(spawn_worker(parts, share)?);
     }
     let state = Arc::new(State {
@@ -156,7 +158,9 @@ fn spawn_worker<N: Net + Send>(parts: Parts<N>, sockets: Vec<(Arc<str>, N::Bound
     let (commands, receiver) = mpsc::unbounded_channel();
     let _ = commands.send(Command::Listen(sockets));
     let thread = std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
-        if let Err(error) = system::pin_thread(parts.index) {
+        if parts.pinned
+            && let Err(error) = system::pin_thread(parts.index)
+        {
             tracing::warn!("worker {} is not pinned to a processor: {error}", parts.index);
         }
         match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {

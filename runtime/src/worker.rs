@@ -108,6 +108,8 @@ pub struct Worker<N: Net> {
     rearm: Notify,
     /// Whether some caller up the stack is performing actions.
     running: Cell<bool>,
+    /// The time of the event whose actions are being performed.
+    now: Cell<Instant>,
 }
 
 /// A listening socket; `None` once it is closed.
@@ -126,6 +128,8 @@ pub struct Parts<N: Net> {
     pub index: usize,
     /// The process's clock.
     pub clock: Clock,
+    /// Whether it is tied to one processor.
+    pub pinned: bool,
     /// Its engine.
     pub engine: Engine,
     /// Where its calls go.
@@ -153,6 +157,7 @@ impl<N: Net> Worker<N> {
             armed: Cell::new(Instant::NEVER),
             rearm: Notify::new(),
             running: Cell::new(false),
+            now: Cell::new(parts.clock.now()),
         });
         worker.run();
         let mut wall = tokio::time::interval(WALL_INTERVAL);
@@ -187,7 +192,8 @@ impl<N: Net> Worker<N> {
 
     /// Feeds the engine, then does what it says.
     fn with_engine(self: &Rc<Self>, feed: impl FnOnce(&mut Engine, Instant)) {
-        feed(&mut self.engine.borrow_mut(), self.clock.now());
+        self.now.set(self.clock.now());
+        feed(&mut self.engine.borrow_mut(), self.now.get());
         self.run();
     }
 
@@ -299,7 +305,9 @@ impl<N: Net> Worker<N> {
 
     /// Moves what the engine has to send.
     pub fn poll_transmit(&self, id: ConnId, out: &mut Outbox) -> Transmit {
-        self.engine.borrow_mut().poll_transmit(id, out, self.clock.now())
+        // One reading of the clock serves an event and all that follows from it at once.
+        let now = if self.running.get() { self.now.get() } else { self.clock.now() };
+        self.engine.borrow_mut().poll_transmit(id, out, now)
     }
 
     /// The outbox that a socket left, or the worker's own.

@@ -156,7 +156,10 @@ impl Engine {
         if conn.deadlines.get(DownstreamDeadline::Head).is_some() {
             return;
         }
-        if let Some(timeout) = conn.manager.config.request_headers_timeout {
+        // `request_timeout` covers the head as well as the body.
+        let config = &conn.manager.config;
+        let timeout = config.request_headers_timeout.into_iter().chain(config.request_timeout).min();
+        if let Some(timeout) = timeout {
             conn.deadlines.set(DownstreamDeadline::Head, now + timeout, Owner::Connection(id), &mut self.timers);
         }
     }
