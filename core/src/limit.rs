@@ -24,6 +24,9 @@ pub const HEADERS: usize = 100;
 /// RFC 9112 section 7.1.1 asks recipients to limit chunk extensions.
 pub const CHUNK_LINE: usize = 4096;
 
+/// Ended exchanges whose memory an engine keeps for the next ones: about 3 MiB.
+pub const SPARE_EXCHANGES: usize = 1024;
+
 /// Bytes handed to the driver for one vectored write.
 pub const TRANSMIT: usize = 256 << 10;
 

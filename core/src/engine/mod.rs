@@ -16,6 +16,7 @@ mod request;
 mod response;
 mod timeouts;
 mod transmit;
+mod tunnel;
 mod upstream;
 
 pub use outputs::{Action, ConnectError, Event, IoFault, Refused, Transmit};
@@ -23,7 +24,7 @@ pub use outputs::{Action, ConnectError, Event, IoFault, Refused, Transmit};
 use crate::buffer::{Blocks, Outbox};
 use crate::cluster::{ClusterState, DnsError, Resolved};
 use crate::config::Config;
-use crate::connection::{Connection, DownstreamPhase};
+use crate::connection::Connection;
 use crate::drain::{DrainPhase, DrainScope};
 use crate::exchange::{Exchange, ManagerState};
 use crate::id::{ClusterId, ConnId, ExchangeId, ListenerId, QueryId};
@@ -264,12 +265,6 @@ impl Engine {
     /// Downstream connections that are open.
     pub fn downstream_connections(&self) -> usize {
         self.listeners.values().map(|listener| listener.connections).sum()
-    }
-
-    /// Downstream connections that are open and not in the middle of anything.
-    pub fn idle_connections(&self) -> usize {
-        let idle = |conn: &&Connection| matches!(conn, Connection::Downstream(d) if matches!(d.phase, DownstreamPhase::Head(_)));
-        self.connections.values().filter(idle).count()
     }
 
     /// Exchanges under way.

@@ -1,7 +1,7 @@
 //! From a response head to its last byte, and the end of the exchange.
 
 use super::{Action, Engine};
-use crate::connection::{Connection, DownstreamPhase, UpstreamPhase};
+use crate::connection::{Connection, UpstreamPhase};
 use crate::exchange::{Exchange, ExchangeDeadline, Plan, ResponsePhase, outbound};
 use crate::filter::FilterContext;
 use crate::http::validate::list;
@@ -11,6 +11,7 @@ use crate::http1::encode::{self, BodyCoding};
 use crate::http1::framing::Framing;
 use crate::http1::{framing, parse};
 use crate::id::{ConnId, ExchangeId};
+use crate::limit;
 use crate::record::Flags;
 use crate::stats::{ClusterStat, HttpStat, Timing};
 use crate::time::Instant;
@@ -211,28 +212,6 @@ impl Engine {
         self.complete(id, now);
     }
 
-    /// 101: from here on both connections only carry bytes.
-    fn start_tunnel(&mut self, conn_id: ConnId, id: ExchangeId, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        exchange.record.details = Cow::Borrowed("via_upstream");
-        for why in [ExchangeDeadline::Route, ExchangeDeadline::PerTry, ExchangeDeadline::PerTryIdle] {
-            exchange.deadlines.clear(why);
-        }
-        for stat in [HttpStat::CxUpgradesTotal, HttpStat::CxUpgradesActive] {
-            exchange.manager.stats.inc(stat);
-        }
-        let downstream = exchange.downstream;
-        outbound::clean_response(exchange);
-        self.respond(id, Framing::Empty, now);
-        if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) {
-            conn.phase = UpstreamPhase::Tunnel(id);
-        }
-        if let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) {
-            conn.phase = DownstreamPhase::Tunnel(id);
-            self.out.set_readable(downstream, &mut conn.wire, true);
-        }
-    }
-
     /// A response that was begun cannot be completed: the client must see that it is cut.
     pub(super) fn cut_response(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
@@ -300,7 +279,7 @@ impl Engine {
             conn.exchange_alarm = exchange.deadlines.alarm();
         }
         exchange.body.clear();
-        if self.spare.len() < 256 {
+        if self.spare.len() < limit::SPARE_EXCHANGES {
             self.spare.push(exchange);
         }
     }

@@ -2,14 +2,14 @@
 
 use super::{Action, ConnectError, Engine, IoFault};
 use crate::connection::{Connection, HeadInput, PartialHead, UpstreamDeadline, UpstreamPhase};
-use crate::exchange::{ExchangeDeadline, Failure};
+use crate::exchange::Failure;
 use crate::http1::body::Piece;
 use crate::id::{ClusterId, ConnId, ExchangeId};
 use crate::record::Addresses;
 use crate::stats::{ClusterStat, Timing};
 use crate::time::Instant;
 use crate::timer::Owner;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 
 impl Engine {
     pub(super) fn connected(&mut self, id: ConnId, result: Result<Addresses, ConnectError>, now: Instant) {
@@ -260,7 +260,7 @@ impl Engine {
     }
 
     /// Closes a connection once all that was given to it is sent.
-    fn flush_and_close_upstream(&mut self, id: ConnId, now: Instant) {
+    pub(super) fn flush_and_close_upstream(&mut self, id: ConnId, now: Instant) {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
         conn.phase = UpstreamPhase::Closed;
         conn.deadlines.clear_all();
@@ -373,59 +373,6 @@ impl Engine {
             }
             self.out.set_readable(id, &mut conn.wire, true);
         }
-    }
-
-    /// The client of an upgraded connection has sent bytes.
-    pub(super) fn tunnel_to_upstream(&mut self, id: ExchangeId, piece: Bytes, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        exchange.record.bytes_received += piece.len() as u64;
-        exchange.record.upstream_bytes_sent += piece.len() as u64;
-        super::request::touch(exchange, &mut self.timers, now);
-        let (Some(conn_id), downstream) = (exchange.attempt.conn, exchange.downstream) else { return };
-        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
-        conn.wire.out.push(piece, &mut self.blocks);
-        self.out.transmit(conn_id, &mut conn.wire);
-        let limit = self.clusters.get(conn.cluster).map_or(0, |cluster| cluster.config.buffer_limit);
-        if crate::buffer::above_high(conn.wire.out.len(), limit) {
-            self.pause_downstream(downstream);
-        }
-    }
-
-    /// The upstream of an upgraded connection has sent bytes.
-    fn tunnel_to_client(&mut self, id: ExchangeId, piece: Bytes, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        exchange.record.bytes_sent += piece.len() as u64;
-        exchange.record.upstream_bytes_received += piece.len() as u64;
-        super::request::touch(exchange, &mut self.timers, now);
-        let (downstream, upstream, limit) = (exchange.downstream, exchange.attempt.conn, exchange.manager.buffer_limit);
-        let waiting = self.send_downstream(downstream, piece);
-        if let (true, Some(upstream)) = (crate::buffer::above_high(waiting, limit), upstream) {
-            self.pause_upstream(upstream);
-        }
-    }
-
-    /// One side of an upgraded connection has closed its sending side: so do we towards the other.
-    pub(super) fn tunnel_eof_from_client(&mut self, id: ExchangeId, now: Instant) {
-        let Some(conn) = self.exchanges.get(id).and_then(|exchange| exchange.attempt.conn) else { return };
-        let both = matches!(self.connections.get_mut(conn), Some(Connection::Upstream(upstream)) if upstream.wire.eof);
-        if both { self.end_tunnel(id, now) } else { self.out.actions.push_back(Action::ShutdownWrite(conn)) }
-    }
-
-    fn tunnel_eof_from_upstream(&mut self, id: ExchangeId, now: Instant) {
-        let Some(conn) = self.exchanges.get(id).map(|exchange| exchange.downstream) else { return };
-        let both = matches!(self.connections.get_mut(conn), Some(Connection::Downstream(client)) if client.wire.eof);
-        if both { self.end_tunnel(id, now) } else { self.out.actions.push_back(Action::ShutdownWrite(conn)) }
-    }
-
-    /// An upgraded connection is over: what is left is sent, and both sides are closed.
-    pub(super) fn end_tunnel(&mut self, id: ExchangeId, now: Instant) {
-        if let Some(conn_id) = self.detach(id) {
-            self.flush_and_close_upstream(conn_id, now);
-        }
-        if let Some(exchange) = self.exchanges.get_mut(id) {
-            exchange.deadlines.clear(ExchangeDeadline::Idle);
-        }
-        self.complete(id, now);
     }
 
     /// A fresh buffer for a head, for the connection that carries `exchange`.
