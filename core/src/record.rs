@@ -126,6 +126,10 @@ pub struct Record {
     pub request_head_bytes: u64,
     /// Bytes of the response head as it was sent.
     pub response_head_bytes: u64,
+    /// Bytes of request heads sent upstream, all tries together.
+    pub upstream_head_sent: u64,
+    /// Bytes of the upstream's response head.
+    pub upstream_head_received: u64,
     /// What went wrong.
     pub flags: Flags,
     /// Why the status is what it is.
@@ -165,6 +169,8 @@ impl Record {
             upstream_bytes_sent: 0,
             request_head_bytes: 0,
             response_head_bytes: 0,
+            upstream_head_sent: 0,
+            upstream_head_received: 0,
             flags: Flags::default(),
             details: Cow::Borrowed(""),
             client: downstream.remote,

@@ -69,6 +69,18 @@ fn json_keeps_types_and_escapes() {
 }
 
 #[test]
+fn lengths_are_of_what_was_on_the_wire() {
+    let line = "log_format: { text_format_source: { inline_string: \"%DOWNSTREAM_WIRE_BYTES_RECEIVED% %DOWNSTREAM_WIRE_BYTES_SENT% %UPSTREAM_WIRE_BYTES_SENT% %UPSTREAM_WIRE_BYTES_RECEIVED%\\n\" } }";
+    let mut pair = proxy(&format!("typed_config: {{ {FILE}, {line} }}"), "");
+    let client = pair.connect();
+    let request = "POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+    pair.send(client, request);
+    pair.answer(OK);
+    let (up, down) = (pair.received(pair.upstream()).len(), pair.received(client).len());
+    assert_eq!(pair.log, [format!("{} {down} {up} {}", request.len(), OK.len())]);
+}
+
+#[test]
 fn filters_choose_what_is_logged() {
     let line = format!(
         "typed_config: {{ {FILE}, log_format: {{ text_format_source: {{ inline_string: \"%RESPONSE_CODE% %REQ(:PATH)%\\n\" }} }} }}"

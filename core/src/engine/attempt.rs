@@ -145,7 +145,9 @@ impl Engine {
             host.shared.start();
             rewrite_for_host(exchange, &host.hostname);
         }
+        let before = conn.wire.out.len();
         encode::request_head(&exchange.request, conn.wire.out.writer(&mut self.blocks));
+        exchange.record.upstream_head_sent += (conn.wire.out.len() - before) as u64;
         self.arm_try(id, now);
         self.send_held_body(id);
     }

@@ -44,6 +44,7 @@ impl Engine {
         conn.body = Decoder::new(framing);
         conn.phase = UpstreamPhase::Body(id);
         exchange.record.response_start = Some(now);
+        exchange.record.upstream_head_received = exchange.response.wire_len as u64;
         exchange.deadlines.clear(ExchangeDeadline::PerTry);
         self.count_response(id);
         if self.retried_after_response(id, now) {

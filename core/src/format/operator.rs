@@ -27,6 +27,7 @@ pub enum Operator {
     Downstream(Endpoint),
     Client(Endpoint),
     UpstreamCluster,
+    UpstreamProtocol,
     Attempts,
     TransportFailure,
     ConnectionId,
@@ -55,10 +56,15 @@ pub struct HeaderRef {
 pub enum Length {
     Received,
     Sent,
-    UpstreamReceived,
-    UpstreamSent,
+    /// Heads and bodies; what chunked coding adds is not counted.
+    WireReceived,
+    WireSent,
+    UpstreamWireReceived,
+    UpstreamWireSent,
     RequestHead,
     ResponseHead,
+    UpstreamRequestHead,
+    UpstreamResponseHead,
 }
 
 /// A point in an exchange's life.
@@ -155,6 +161,8 @@ impl Operator {
                 return part.write(Addresses { remote: record.client, local: record.downstream.local }, out);
             }
             Operator::UpstreamCluster => return bytes(record.cluster.as_deref().map(str::as_bytes), out),
+            // HTTP/1.1 is all that upstreams are spoken to in.
+            Operator::UpstreamProtocol => return bytes(record.upstream.map(|_| &b"HTTP/1.1"[..]), out),
             Operator::Attempts => return number(u64::from(record.attempts), out),
             Operator::TransportFailure => {
                 return bytes(record.transport_failure.as_deref().map(|why| why.replace(' ', "_")).as_deref().map(str::as_bytes), out);
@@ -186,10 +194,14 @@ impl Length {
         match self {
             Length::Received => record.bytes_received,
             Length::Sent => record.bytes_sent,
-            Length::UpstreamReceived => record.upstream_bytes_received,
-            Length::UpstreamSent => record.upstream_bytes_sent,
+            Length::WireReceived => record.request_head_bytes + record.bytes_received,
+            Length::WireSent => record.response_head_bytes + record.bytes_sent,
+            Length::UpstreamWireReceived => record.upstream_head_received + record.upstream_bytes_received,
+            Length::UpstreamWireSent => record.upstream_head_sent + record.upstream_bytes_sent,
             Length::RequestHead => record.request_head_bytes,
             Length::ResponseHead => record.response_head_bytes,
+            Length::UpstreamRequestHead => record.upstream_head_sent,
+            Length::UpstreamResponseHead => record.upstream_head_received,
         }
     }
 }

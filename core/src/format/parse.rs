@@ -12,6 +12,9 @@ pub enum FormatError {
     /// An operator that Envoy does not have, or that Weir does not know yet.
     #[error("unknown operator `%{0}%`")]
     Unknown(String),
+    /// An operator that Envoy has and Weir does not know yet.
+    #[error("Weir does not implement the operator `%{0}%` yet")]
+    NotYet(String),
     /// An operator with an argument it cannot take.
     #[error("operator `%{0}%`: {1}")]
     Argument(String, String),
@@ -59,6 +62,7 @@ fn operator_end(rest: &str) -> Option<usize> {
 fn operator(text: &str) -> Result<Piece, FormatError> {
     let (name, argument, max_len) = split(text)?;
     let operator = named(name, argument).map_err(|problem| match problem {
+        None if NOT_YET.contains(&name) => FormatError::NotYet(text.to_owned()),
         None => FormatError::Unknown(text.to_owned()),
         Some(problem) => FormatError::Argument(text.to_owned(), problem),
     })?;
@@ -86,6 +90,42 @@ fn split(text: &str) -> Result<(&str, Option<&str>, Option<usize>), FormatError>
     }
 }
 
+/// Envoy's other operators.
+const NOT_YET: &[&str] = &[
+    "ACCESS_LOG_TYPE",
+    "CEL",
+    "CLUSTER_METADATA",
+    "COMMON_DURATION",
+    "CUSTOM_FLAGS",
+    "DOWNSTREAM_DETECTED_CLOSE_TYPE",
+    "DOWNSTREAM_HANDSHAKE_DURATION",
+    "DOWNSTREAM_LOCAL_CLOSE_REASON",
+    "DYNAMIC_METADATA",
+    "EMIT_TIME",
+    "ENVIRONMENT",
+    "FILTER_STATE",
+    "LISTENER_NAME",
+    "LOCAL_REPLY_BODY",
+    "METADATA",
+    "QUERY_PARAMS",
+    "REQUEST_HEADERS_BYTES",
+    "RESPONSE_HEADERS_BYTES",
+    "RESPONSE_TRAILERS_BYTES",
+    "ROUNDTRIP_DURATION",
+    "START_TIME_LOCAL",
+    "STREAM_ID",
+    "UNIQUE_ID",
+    "UPSTREAM_CONNECTION_ID",
+    "UPSTREAM_CONNECTION_POOL_READY_DURATION",
+    "UPSTREAM_DETECTED_CLOSE_TYPE",
+    "UPSTREAM_FILTER_STATE",
+    "UPSTREAM_HOST_NAME",
+    "UPSTREAM_HOST_NAME_WITHOUT_PORT",
+    "UPSTREAM_HOSTS_ATTEMPTED",
+    "UPSTREAM_LOCAL_CLOSE_REASON",
+    "UPSTREAM_METADATA",
+];
+
 /// `Err(None)`: there is no such operator. `Err(Some(why))`: it cannot take this argument.
 fn named(name: &str, argument: Option<&str>) -> Result<Operator, Option<String>> {
     let header = || -> Result<HeaderRef, Option<String>> {
@@ -111,10 +151,15 @@ fn named(name: &str, argument: Option<&str>) -> Result<Operator, Option<String>>
         "RESPONSE_FLAGS_LONG" => Operator::ResponseFlags { long: true },
         "BYTES_RECEIVED" => Operator::Bytes(Length::Received),
         "BYTES_SENT" => Operator::Bytes(Length::Sent),
-        "UPSTREAM_WIRE_BYTES_RECEIVED" => Operator::Bytes(Length::UpstreamReceived),
-        "UPSTREAM_WIRE_BYTES_SENT" => Operator::Bytes(Length::UpstreamSent),
-        "REQUEST_HEADERS_BYTES" | "DOWNSTREAM_HEADER_BYTES_RECEIVED" => Operator::Bytes(Length::RequestHead),
-        "RESPONSE_HEADERS_BYTES" | "DOWNSTREAM_HEADER_BYTES_SENT" => Operator::Bytes(Length::ResponseHead),
+        "DOWNSTREAM_WIRE_BYTES_RECEIVED" => Operator::Bytes(Length::WireReceived),
+        "DOWNSTREAM_WIRE_BYTES_SENT" => Operator::Bytes(Length::WireSent),
+        "UPSTREAM_WIRE_BYTES_RECEIVED" => Operator::Bytes(Length::UpstreamWireReceived),
+        "UPSTREAM_WIRE_BYTES_SENT" => Operator::Bytes(Length::UpstreamWireSent),
+        "DOWNSTREAM_HEADER_BYTES_RECEIVED" => Operator::Bytes(Length::RequestHead),
+        "DOWNSTREAM_HEADER_BYTES_SENT" => Operator::Bytes(Length::ResponseHead),
+        "UPSTREAM_HEADER_BYTES_SENT" => Operator::Bytes(Length::UpstreamRequestHead),
+        "UPSTREAM_HEADER_BYTES_RECEIVED" => Operator::Bytes(Length::UpstreamResponseHead),
+        "UPSTREAM_PROTOCOL" => Operator::UpstreamProtocol,
         "DURATION" => Operator::Duration(Point::Start, Point::End),
         "REQUEST_DURATION" => Operator::Duration(Point::Start, Point::RequestEnd),
         "REQUEST_TX_DURATION" => Operator::Duration(Point::Start, Point::UpstreamStart),
@@ -160,7 +205,13 @@ fn named(name: &str, argument: Option<&str>) -> Result<Operator, Option<String>>
         | "DOWNSTREAM_PEER_SUBJECT"
         | "DOWNSTREAM_PEER_URI_SAN"
         | "DOWNSTREAM_LOCAL_URI_SAN"
-        | "VIRTUAL_CLUSTER_NAME" => Operator::Nothing,
+        | "VIRTUAL_CLUSTER_NAME"
+        | "TRACE_ID"
+        | "SPAN_ID"
+        | "FILTER_CHAIN_NAME"
+        | "UPSTREAM_TLS_VERSION"
+        | "UPSTREAM_TLS_CIPHER"
+        | "UPSTREAM_PEER_SUBJECT" => Operator::Nothing,
         _ => return Err(None),
     })
 }
