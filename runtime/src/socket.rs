@@ -109,13 +109,13 @@ impl<N: Net> Socket<N> {
     }
 
     /// Sending has failed. What the peer sent before may still be read, and tell more than the failure;
-    /// answers whether there is no point in that because the connection was to be closed anyway.
+    /// answers whether there is no point in that: the peer has said its last, or we were to close anyway.
     pub fn break_off(&self) -> bool {
         self.broken.set(true);
         self.outbox.borrow_mut().take();
         self.readable.set(true);
         self.wake();
-        matches!(self.ending.get(), Ending::Close | Ending::CloseIfIdle)
+        self.eof.get() || matches!(self.ending.get(), Ending::Close | Ending::CloseIfIdle)
     }
 
     /// The stream, to be ended in a way of its own.
@@ -137,6 +137,8 @@ impl<N: Net> Socket<N> {
         if result.is_pending() {
             *self.outbox.borrow_mut() = Some(Box::new(outbox.take_rest()));
         }
+        // Whatever a failure left belongs to nobody: the outbox serves the next socket.
+        outbox.clear();
         worker.return_outbox(outbox);
         result
     }
@@ -285,6 +287,10 @@ impl<N: Net> ConnectionTask<N> {
                 Poll::Ready(Ok(0)) => {
                     socket.eof.set(true);
                     worker.eof(self.id);
+                    if socket.broken.get() {
+                        // Nothing goes in either direction any more.
+                        return self.fail(IoFault::Reset);
+                    }
                 }
                 Poll::Ready(Ok(_)) => self.hand_in(input),
                 Poll::Ready(Err(_)) => return self.fail(IoFault::Reset),

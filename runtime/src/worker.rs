@@ -317,6 +317,7 @@ impl<N: Net> Worker<N> {
 
     /// Keeps an outbox's memory for the next write.
     pub fn return_outbox(&self, outbox: Outbox) {
+        debug_assert!(outbox.is_empty(), "what one socket did not send must never reach another");
         self.outbox.replace(outbox);
     }
 

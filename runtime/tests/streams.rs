@@ -92,6 +92,62 @@ fn a_client_that_does_not_read_holds_back_its_upstream() {
     assert!(head.starts_with("HTTP/1.1 200") && body.len() == 209_715_200 && body.iter().all(|byte| *byte == b'z'));
 }
 
+/// Clients that leave in the middle of a download: what was meant for them reaches nobody else, and nothing
+/// is held for them.
+#[test]
+fn clients_that_leave_in_a_download_leave_nothing_behind() {
+    let source = upstream(|mut stream| {
+        let block = vec![b'!'; 1 << 20];
+        while let Some(head) = read_head(&mut stream) {
+            assert!(head.starts_with("GET /"), "{head:?}");
+            let big = head.starts_with("GET /big");
+            let length = if big { 20 << 20 } else { 2 };
+            let sent = stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+            let body = |stream: &mut std::net::TcpStream| match big {
+                true => (0..20).try_for_each(|_| stream.write_all(&block)),
+                false => stream.write_all(b"ok"),
+            };
+            if sent.and_then(|()| body(&mut stream)).is_err() {
+                return;
+            }
+        }
+    });
+    let proxy = Proxy::start_with(&bootstrap(source, "", ", timeout: 0s"), &["--concurrency", "1"]);
+    for round in 0..6 {
+        let paused = proxy.stat("cluster.u.upstream_flow_control_paused_reading_total");
+        let mut leaving: Vec<_> = (0..3).map(|_| proxy.connect()).collect();
+        for client in &mut leaving {
+            client.write_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        }
+        while proxy.stat("cluster.u.upstream_flow_control_paused_reading_total") < paused + 3 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if round % 2 == 0 {
+            // Closing with unread data sends RST; shutting down first sends FIN.
+            leaving.iter().for_each(|client| client.shutdown(Shutdown::Write).unwrap());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        drop(leaving);
+        for _ in 0..5 {
+            let mut client = proxy.connect();
+            client.write_all(b"GET /small HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).unwrap();
+            assert!(
+                answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.ends_with(b"\r\n\r\nok"),
+                "{:?}",
+                String::from_utf8_lossy(&answer)
+            );
+        }
+    }
+    let mut tries = 0;
+    while proxy.stat("http.ingress.downstream_rq_active") + proxy.stat("cluster.u.upstream_rq_active") > 0 {
+        tries += 1;
+        assert!(tries < 500, "exchanges of clients that left are still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn slow_heads_do_not_keep_others_out() {
     let proxy = Proxy::start(&bootstrap(ok_upstream(), "request_headers_timeout: 1s", ""));

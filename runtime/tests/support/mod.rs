@@ -44,7 +44,10 @@ impl Proxy {
     pub fn start_with(yaml: &str, arguments: &[&str]) -> Proxy {
         let config = file("weir.yaml", yaml);
         let mut command = weir();
-        command.args(["run", "--concurrency", "2", "-c"]).arg(&config).args(arguments);
+        command.args(["run", "-c"]).arg(&config).args(arguments);
+        if !arguments.contains(&"--concurrency") {
+            command.args(["--concurrency", "2"]);
+        }
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stderr = Arc::new(Mutex::new(String::new()));
         let (sender, lines) = channel();
