@@ -356,3 +356,23 @@ fn an_early_answer_ends_an_unfinished_request() {
     assert_eq!(pair.upstreams.len(), 1);
     pair.assert_quiet();
 }
+
+#[test]
+fn a_full_breaker_refuses_a_long_queue_without_a_deep_stack() {
+    const CLIENTS: usize = 20_000;
+    let yaml = with("", "", ", circuit_breakers: { thresholds: [{ max_connections: 1, max_pending_requests: 100000, max_requests: 0 }] }");
+    let mut pair = Pair::new(&yaml);
+    pair.on_connect = OnConnect::Hang;
+    let clients: Vec<_> = (0..CLIENTS).map(|_| pair.connect()).collect();
+    for client in &clients {
+        pair.send(*client, GET);
+    }
+    let upstream = pair.upstream();
+    pair.connected(upstream);
+    pair.pump();
+    for client in clients {
+        assert!(pair.received(client).starts_with("HTTP/1.1 503 "), "{}", pair.received(client));
+    }
+    assert_eq!(pair.log.len(), CLIENTS);
+    pair.assert_quiet();
+}

@@ -41,7 +41,12 @@ impl Engine {
         }
         let idle = if exchange.attempt.fresh { None } else { host.pool.take_idle() };
         match idle {
-            Some(conn) => self.assign(id, conn, now),
+            Some(conn) => {
+                if !self.assign(id, conn, now) {
+                    self.release_upstream(conn, now);
+                    self.attempt_failed(id, Failure::Overflow, now);
+                }
+            }
             None => self.wait_for_connection(id, cluster_id, host_id, now),
         }
     }
@@ -116,17 +121,17 @@ impl Engine {
         }
     }
 
-    /// Sends an exchange's request on a connection.
-    pub(super) fn assign(&mut self, id: ExchangeId, conn_id: ConnId, now: Instant) {
+    /// Sends an exchange's request on a free connection. Answers `false`, and leaves the connection free, if the
+    /// exchange is gone or the breaker has no room for one more request.
+    pub(super) fn assign(&mut self, id: ExchangeId, conn_id: ConnId, now: Instant) -> bool {
         self.stop_waiting(id);
-        let Some(exchange) = self.exchanges.get_mut(id) else { return self.release_upstream(conn_id, now) };
-        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
-        let Some(cluster) = self.clusters.get_mut(conn.cluster) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else { return false };
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return false };
+        let Some(cluster) = self.clusters.get_mut(conn.cluster) else { return false };
         let priority = exchange.attempt.priority;
         if !cluster.shared.priorities[priority].requests.try_acquire(cluster.config.breakers[priority].max_requests) {
             cluster.stats.inc(ClusterStat::RqPendingOverflow);
-            self.release_upstream(conn_id, now);
-            return self.attempt_failed(id, Failure::Overflow, now);
+            return false;
         }
         cluster.stats.inc(ClusterStat::RqTotal);
         cluster.stats.inc(ClusterStat::RqActive);
@@ -150,6 +155,7 @@ impl Engine {
         exchange.record.upstream_head_sent += (conn.wire.out.len() - before) as u64;
         self.arm_try(id, now);
         self.send_held_body(id);
+        true
     }
 
     fn arm_try(&mut self, id: ExchangeId, now: Instant) {

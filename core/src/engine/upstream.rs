@@ -38,26 +38,43 @@ impl Engine {
 
     /// The connection is free: gives it to who waits for one, or puts it into the pool.
     pub(super) fn release_upstream(&mut self, id: ConnId, now: Instant) {
-        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
-        let Some(cluster) = self.clusters.get_mut(conn.cluster) else { return };
+        // All who wait may be refused, and they may be many: a loop, not a recursion.
+        let mut refused = Vec::new();
+        while let Some(next) = self.next_or_pool(id, now) {
+            if self.assign(next, id, now) {
+                break;
+            }
+            refused.push(next);
+        }
+        for exchange in refused {
+            self.attempt_failed(exchange, Failure::Overflow, now);
+        }
+    }
+
+    /// Who waited longest for a free connection. If nobody does it goes into the pool.
+    fn next_or_pool(&mut self, id: ConnId, now: Instant) -> Option<ExchangeId> {
+        let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return None };
+        let cluster = self.clusters.get_mut(conn.cluster)?;
         let removed = cluster.removed;
-        let Some(host) = cluster.hosts.get_mut(conn.host) else { return };
+        let host = cluster.hosts.get_mut(conn.host)?;
         conn.phase = UpstreamPhase::Idle;
         // A slow client may have paused it: the next exchange has another client.
         self.out.set_readable(id, &mut conn.wire, true);
         if let Some(next) = host.pool.next_waiting() {
-            return self.assign(next, id, now);
+            return Some(next);
         }
         let breakers = &cluster.config.breakers[conn.priority];
         let shared = &cluster.shared.priorities[conn.priority];
         let wanted_elsewhere = shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections;
         if host.removed || removed || conn.last || wanted_elsewhere {
-            return self.close_upstream(id, now);
+            self.close_upstream(id, now);
+            return None;
         }
         host.pool.put_idle(id);
         if let Some(idle) = cluster.config.idle_timeout {
             conn.deadlines.set(UpstreamDeadline::Idle, now + idle, Owner::Connection(id), &mut self.timers);
         }
+        None
     }
 
     fn connect_failed(&mut self, id: ConnId, error: Option<ConnectError>, now: Instant) {
