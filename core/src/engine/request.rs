@@ -6,7 +6,7 @@ use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase};
 use crate::exchange::{Exchange, ExchangeDeadline, ResponsePhase, inbound, names, outbound};
 use crate::filter::{FilterContext, Verdict};
 use crate::http::validate::list;
-use crate::http::{Name, Version};
+use crate::http::{Name, NameSet, Version};
 use crate::http1::body::Decoder;
 use crate::http1::{Reject, framing, parse};
 use crate::id::{ClusterId, ConnId, ExchangeId};
@@ -168,8 +168,7 @@ impl Engine {
         timeouts.per_try = per_try.filter(|per_try| timeout.is_none_or(|timeout| *per_try < timeout));
         timeouts.per_try_idle = policy.and_then(|policy| policy.per_try_idle_timeout);
         exchange.retry.begin(forward.retry.as_ref(), &mut exchange.request);
-        exchange.request.fields.remove(Name::UpstreamTimeout);
-        exchange.request.fields.remove(Name::PerTryTimeout);
+        exchange.request.fields.remove_all(NameSet::of(&[Name::UpstreamTimeout, Name::PerTryTimeout]));
         let buffer = exchange.manager.buffer_limit;
         if exchange.retry.is_on() {
             exchange.body.keep(forward.replay_limit.unwrap_or(buffer));

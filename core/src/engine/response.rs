@@ -5,7 +5,7 @@ use crate::connection::{Connection, UpstreamPhase};
 use crate::exchange::{Exchange, ExchangeDeadline, Plan, ResponsePhase, outbound};
 use crate::filter::FilterContext;
 use crate::http::validate::list;
-use crate::http::{Name, Version};
+use crate::http::{Name, NameSet, Version};
 use crate::http1::body::Decoder;
 use crate::http1::encode::{self, BodyCoding};
 use crate::http1::framing::Framing;
@@ -18,6 +18,10 @@ use crate::time::Instant;
 use crate::timer::Owner;
 use bytes::Bytes;
 use std::borrow::Cow;
+
+/// What frames a message or concerns only one connection has no place in a 1xx.
+const NOT_IN_INTERIM: NameSet =
+    NameSet::of(&[Name::Connection, Name::TransferEncoding, Name::ContentLength, Name::Upgrade, Name::KeepAlive]);
 
 impl Engine {
     /// A whole response head has come from an upstream; `clean` if nothing came behind it yet.
@@ -70,9 +74,7 @@ impl Engine {
         super::request::touch(exchange, &mut self.timers, now);
         let (downstream, limit) = (exchange.downstream, exchange.manager.buffer_limit);
         if exchange.record.protocol == Version::Http11 {
-            for name in [Name::Connection, Name::TransferEncoding, Name::ContentLength, Name::Upgrade, Name::KeepAlive] {
-                exchange.response.fields.remove(name);
-            }
+            exchange.response.fields.remove_all(NOT_IN_INTERIM);
             if let Some(Connection::Downstream(client)) = self.connections.get_mut(downstream) {
                 encode::response_head(&exchange.response, client.wire.out.writer(&mut self.blocks));
                 self.out.transmit(downstream, &mut client.wire);

@@ -6,7 +6,7 @@ use super::Exchange;
 use crate::config::{HttpManager, UnderscoreAction};
 use crate::http::path::{Normalized, normalize};
 use crate::http::validate::{list, split_port};
-use crate::http::{Name, RequestHead, Scheme, Version};
+use crate::http::{Name, NameSet, RequestHead, Scheme, Version};
 use crate::rng::Rng;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -59,7 +59,7 @@ fn check_version(config: &HttpManager, head: &mut RequestHead) -> Result<(), Ref
     match (&config.default_host, head.fields.has(Name::Host)) {
         (_, true) => Ok(()),
         (Some(host), false) => {
-            head.fields.push(b"host", host.as_bytes());
+            head.fields.push_known(Name::Host, host.as_bytes());
             Ok(())
         }
         (None, false) => Err(Refusal::new(400, "", "missing_host_header")),
@@ -127,14 +127,12 @@ fn remove_hop_by_hop(head: &mut RequestHead, upgrade: bool) {
         let protected = |name: Name| matches!(name, Name::Host | Name::ContentLength | Name::TransferEncoding | Name::Upgrade | Name::Te);
         head.fields.retain(|known, name, _| protected(known) || !named.iter().any(|option| name.eq_ignore_ascii_case(option)));
     }
+    head.fields.remove_all(NameSet::of(&[Name::KeepAlive, Name::ProxyConnection]));
     if upgrade {
         head.fields.set(Name::Connection, b"upgrade");
     } else {
-        head.fields.remove(Name::Connection);
-        head.fields.remove(Name::Upgrade);
+        head.fields.remove_all(NameSet::of(&[Name::Connection, Name::Upgrade]));
     }
-    head.fields.remove(Name::KeepAlive);
-    head.fields.remove(Name::ProxyConnection);
     if head.fields.has(Name::Te) {
         if keeps_trailers { head.fields.set(Name::Te, b"trailers") } else { head.fields.remove(Name::Te) }
     }
@@ -180,7 +178,7 @@ struct Client {
 }
 
 /// Headers that only a trusted client may send.
-const INTERNAL_ONLY: [Name; 13] = [
+const INTERNAL_ONLY: NameSet = NameSet::of(&[
     Name::Internal,
     Name::RetryOn,
     Name::RetryGrpcOn,
@@ -194,24 +192,25 @@ const INTERNAL_ONLY: [Name; 13] = [
     Name::HedgeOnTimeout,
     Name::RetriableStatusCodes,
     Name::RetriableHeaderNames,
-];
+]);
 
 /// Headers that an edge proxy removes besides.
-const EDGE_ONLY: [Name; 5] =
-    [Name::DownstreamCluster, Name::DownstreamNode, Name::OriginalPath, Name::OriginalHost, Name::DecoratorOperation];
+const EDGE_ONLY: NameSet =
+    NameSet::of(&[Name::DownstreamCluster, Name::DownstreamNode, Name::OriginalPath, Name::OriginalHost, Name::DecoratorOperation]);
 
 /// Writes down for the upstream who asked, how, and under which id.
 fn mark(config: &HttpManager, head: &mut RequestHead, rng: &mut Rng, client: Client) {
     let internal = client.internal;
     // `forward_client_cert_details: SANITIZE`, Envoy's default: nobody may claim a certificate.
-    head.fields.remove(Name::ClientCert);
+    let mut forged = NameSet::of(&[Name::ClientCert]);
     let edge = config.use_remote_address && !internal;
     if !internal {
-        INTERNAL_ONLY.into_iter().for_each(|name| head.fields.remove(name));
+        forged = forged.with(INTERNAL_ONLY);
     }
     if edge {
-        EDGE_ONLY.into_iter().for_each(|name| head.fields.remove(name));
+        forged = forged.with(EDGE_ONLY);
     }
+    head.fields.remove_all(forged);
     let mut text = Vec::new();
     if config.use_remote_address && !config.skip_xff_append {
         let _ = write!(text, "{}", client.peer);
@@ -243,15 +242,47 @@ fn mark(config: &HttpManager, head: &mut RequestHead, rng: &mut Rng, client: Cli
 
 /// A random UUID (RFC 9562 section 5.4).
 pub fn uuid(rng: &mut Rng) -> [u8; 36] {
-    let bits = (u128::from(rng.bits()) << 64) | u128::from(rng.bits());
-    let bits = bits & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-    let mut out = [b'-'; 36];
-    let mut digit = 32;
-    for (at, slot) in out.iter_mut().enumerate() {
-        if !matches!(at, 8 | 13 | 18 | 23) {
-            digit -= 1;
-            *slot = b"0123456789abcdef"[(bits >> (4 * digit)) as usize & 15];
+    let (high, low) = (rng.bits() & !0xf000 | 0x4000, rng.bits() & !(3 << 62) | (1 << 63));
+    let mut digits = [0; 32];
+    for (half, number) in digits.chunks_exact_mut(16).zip([high, low]) {
+        for (pair, byte) in half.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+            pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
         }
     }
+    let mut out = [b'-'; 36];
+    for (to, from) in [(0..8, 0..8), (9..13, 8..12), (14..18, 12..16), (19..23, 16..20), (24..36, 20..32)] {
+        out[to].copy_from_slice(&digits[from]);
+    }
     out
+}
+
+/// Without a table or a branch, so that the compiler makes many at once.
+fn hex_digit(nibble: u8) -> u8 {
+    b'0' + nibble + (b'a' - b'0' - 10) * u8::from(nibble > 9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Seed;
+
+    #[test]
+    fn a_uuid_is_random_but_for_its_version_and_variant() {
+        let mut rng = Rng::new(Seed(7));
+        let (mut seen, mut changing) = (uuid(&mut rng), [false; 36]);
+        for _ in 0..1000 {
+            let next = uuid(&mut rng);
+            for (at, byte) in next.into_iter().enumerate() {
+                match at {
+                    8 | 13 | 18 | 23 => assert_eq!(byte, b'-'),
+                    14 => assert_eq!(byte, b'4'),
+                    19 => assert!(b"89ab".contains(&byte)),
+                    _ => assert!(b"0123456789abcdef".contains(&byte)),
+                }
+                changing[at] |= byte != seen[at];
+            }
+            seen = next;
+        }
+        assert_eq!(changing.iter().filter(|changing| **changing).count(), 36 - 5);
+    }
 }

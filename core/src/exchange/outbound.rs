@@ -3,7 +3,7 @@
 use super::{Exchange, names};
 use crate::config::{Action, ClusterChoice, HeaderEdit, HeaderEdits, Route, ServerHeader};
 use crate::http::validate::list;
-use crate::http::{Name, ResponseHead, Version};
+use crate::http::{Name, NameSet, ResponseHead, Version};
 use crate::http1::encode::BodyCoding;
 use crate::http1::framing::Framing;
 use crate::router::{apply_request_edits, apply_response_edits};
@@ -89,11 +89,9 @@ pub fn clean_response(exchange: &mut Exchange) {
             let protected = |name: Name| matches!(name, Name::ContentLength | Name::TransferEncoding | Name::Date);
             head.fields.retain(|known, name, _| protected(known) || !named.iter().any(|option| name.eq_ignore_ascii_case(option)));
         }
-        head.fields.remove(Name::Connection);
-        head.fields.remove(Name::Upgrade);
+        head.fields.remove_all(NameSet::of(&[Name::Connection, Name::Upgrade]));
     }
-    head.fields.remove(Name::KeepAlive);
-    head.fields.remove(Name::ProxyConnection);
+    head.fields.remove_all(NameSet::of(&[Name::KeepAlive, Name::ProxyConnection]));
     if let (Some(start), Some(end), false) = (exchange.record.upstream_start, exchange.record.response_start, suppress) {
         // From when the upstream had the whole request.
         let start = exchange.record.request_end.map_or(start, |request_end| request_end.max(start));
@@ -129,7 +127,7 @@ pub fn finish_response(exchange: &mut Exchange, framing: Framing, date: &[u8; 29
     let config = &exchange.manager.config;
     let head = &mut exchange.response;
     if !head.fields.has(Name::Date) {
-        head.fields.push(b"date", date);
+        head.fields.push_known(Name::Date, date);
     }
     set_server(head, config.server_header, config.server_name.as_bytes());
     if let Some(via) = &config.via {
@@ -153,9 +151,9 @@ pub fn finish_response(exchange: &mut Exchange, framing: Framing, date: &[u8; 29
         Framing::Chunked | Framing::UntilClose => (BodyCoding::Chunked, last),
     };
     if last {
-        head.fields.push(b"connection", b"close");
+        head.fields.push_known(Name::Connection, b"close");
     } else if old_client {
-        head.fields.push(b"connection", b"keep-alive");
+        head.fields.push_known(Name::Connection, b"keep-alive");
     }
     match coding {
         BodyCoding::Chunked => {

@@ -1,9 +1,12 @@
 //! Header fields that keep their order, their case and their bytes.
 //!
 //! All text of a head lies in one buffer that is reused from request to request; a field is a pair of
-//! spans into it. Changing a field appends the new text and leaves the old behind.
+//! spans into it. Changing a field appends the new text and leaves the old behind. Fields that stand in the
+//! text as they are sent, one behind the other, are written with one copy.
 
-use super::Name;
+use super::{Name, NameSet};
+use bytes::BufMut;
+use std::ops::Range;
 
 /// A piece of a head's text.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +51,20 @@ pub struct Field {
     name: Span,
     value: Span,
     known: Name,
+}
+
+impl Field {
+    /// Where its line would be, if it stands in the text as it is sent.
+    fn line(&self) -> Range<usize> {
+        let start = self.name.start as usize;
+        start..start + self.name.len() + self.value.len() + 4
+    }
+
+    /// Whether `line`, of the length of its line and beginning with its name, is what is sent.
+    fn is_written_in(&self, line: &[u8]) -> bool {
+        let (name_end, value_end) = (self.name.len(), line.len() - 2);
+        self.value.start == self.name.start + self.name.len + 2 && line[name_end..name_end + 2] == *b": " && line[value_end..] == *b"\r\n"
+    }
 }
 
 /// The fields of a head or a trailer section, in order.
@@ -155,16 +172,51 @@ impl Fields {
 
     /// Appends a field.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let (known, name) = (Name::of(name), self.store(name));
+        self.push_as(Name::of(name), name, value);
+    }
+
+    /// Appends a field of a known name.
+    pub fn push_known(&mut self, name: Name, value: &[u8]) {
+        self.push_as(name, name.as_str().as_bytes(), value);
+    }
+
+    fn push_as(&mut self, known: Name, name: &[u8], value: &[u8]) {
+        // As it will be written: see `write`.
+        self.text.reserve(name.len() + value.len() + 4);
+        let name = self.store(name);
+        self.text.extend_from_slice(b": ");
         let value = self.store(value);
+        self.text.extend_from_slice(b"\r\n");
         self.present |= known.bit();
         self.list.push(Field { name, value, known });
+    }
+
+    /// Writes the fields as lines, without the blank one that ends a head.
+    pub(crate) fn write(&self, out: &mut impl BufMut) {
+        let mut run = 0..0;
+        for field in &self.list {
+            let line = field.line();
+            if self.text.get(line.clone()).is_some_and(|text| field.is_written_in(text)) {
+                if run.end == line.start {
+                    run.end = line.end;
+                } else {
+                    out.put_slice(&self.text[std::mem::replace(&mut run, line)]);
+                }
+                continue;
+            }
+            out.put_slice(&self.text[std::mem::take(&mut run)]);
+            out.put_slice(field.name.of(&self.text));
+            out.put_slice(b": ");
+            out.put_slice(field.value.of(&self.text));
+            out.put_slice(b"\r\n");
+        }
+        out.put_slice(&self.text[run]);
     }
 
     /// Replaces the first field of a known name and removes any others; appends it if there was none.
     pub fn set(&mut self, name: Name, value: &[u8]) {
         if !self.has(name) {
-            return self.push(name.as_str().as_bytes(), value);
+            return self.push_known(name, value);
         }
         let value = self.store(value);
         let mut first = true;
@@ -200,7 +252,7 @@ impl Fields {
     /// Adds `value` behind `separator` to the end of a list field, making the field if there is none.
     pub fn append(&mut self, name: Name, separator: &[u8], value: &[u8]) {
         let Some(at) = self.list.iter().rposition(|field| field.known == name) else {
-            return self.push(name.as_str().as_bytes(), value);
+            return self.push_known(name, value);
         };
         let old = self.list[at].value;
         let start = self.text.len() as u32;
@@ -215,6 +267,14 @@ impl Fields {
         if self.has(name) {
             self.list.retain(|field| field.known != name);
             self.present &= !name.bit();
+        }
+    }
+
+    /// Removes every field whose name is in `names`.
+    pub fn remove_all(&mut self, names: NameSet) {
+        if self.present & names.bits() != 0 {
+            self.list.retain(|field| field.known.bit() & names.bits() == 0);
+            self.present &= !names.bits();
         }
     }
 
@@ -274,6 +334,26 @@ mod tests {
         other.set_named(b"x-A", b"c");
         other.set_named(b"New", b"n");
         assert_eq!(lines(&other), ["X-A:c", "Y:1", "New:n"]);
+    }
+
+    #[test]
+    fn what_is_written_is_each_line_in_order() {
+        let raw = b"GET / HTTP/1.1\r\nA: 1\r\nB:2\r\nC:  3 \r\nD: 4\r\nE: \r\nF: 6\r\n\r\n";
+        let spans = [(16, 1, 19, 1), (22, 1, 24, 1), (27, 1, 31, 1), (35, 1, 38, 1), (41, 1, 44, 0), (46, 1, 49, 1)];
+        let mut fields = Fields::default();
+        fields.load(raw, spans.iter().map(|(n, nl, v, vl)| (&raw[*n..n + nl], &raw[*v..v + vl])));
+        fields.push(b"G", b"7");
+        fields.set(Name::Via, b"8");
+        let written = |fields: &Fields| {
+            let mut out = Vec::new();
+            fields.write(&mut out);
+            String::from_utf8(out).expect("text")
+        };
+        assert_eq!(written(&fields), "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: \r\nF: 6\r\nG: 7\r\nvia: 8\r\n");
+        fields.remove_named(b"d");
+        fields.set_named(b"a", b"one");
+        fields.set(Name::Via, b"nine");
+        assert_eq!(written(&fields), "A: one\r\nB: 2\r\nC: 3\r\nE: \r\nF: 6\r\nG: 7\r\nvia: nine\r\n");
     }
 
     #[test]

@@ -11,5 +11,5 @@ pub mod validate;
 pub use date::{Civil, http_date};
 pub use fields::{Field, Fields, Span};
 pub use head::{RequestHead, ResponseHead, Scheme, Version};
-pub use name::Name;
+pub use name::{Name, NameSet};
 pub use status::reason_phrase;

@@ -71,51 +71,76 @@ names! {
 
 const LONGEST: usize = 40;
 
-/// Known names by length: where in `BY_LENGTH` each length starts.
-const STARTS: [u8; LONGEST + 2] = {
-    let mut starts = [0u8; LONGEST + 2];
-    let mut length = 0;
-    while length <= LONGEST {
-        let (mut count, mut i) = (0, 0);
-        while i < KNOWN.len() {
-            if KNOWN[i].0.len() == length {
-                count += 1;
-            }
-            i += 1;
+/// Slots of the table of known names.
+const SLOTS: usize = 512;
+
+/// Where a name stands in the table, in any case. Not empty.
+const fn slot(text: &[u8], factor: u32) -> usize {
+    const CASE: u8 = 0x20;
+    let len = text.len();
+    // With the length, these tell all known names apart.
+    let key = u32::from_le_bytes([len as u8, text[len / 2] | CASE, text[len * 3 / 4] | CASE, text[len - 1] | CASE]);
+    (key.wrapping_mul(factor) >> (u32::BITS - SLOTS.trailing_zeros())) as usize
+}
+
+/// The known names by [`slot`], each in a slot of its own, counted from one; 0 is an empty slot.
+const fn place(factor: u32) -> Option<[u8; SLOTS]> {
+    let mut slots = [0u8; SLOTS];
+    let mut i = 0;
+    while i < KNOWN.len() {
+        let name = KNOWN[i].0.as_bytes();
+        assert!(name.len() <= LONGEST, "LONGEST is shorter than a known name");
+        let at = slot(name, factor);
+        if slots[at] != 0 {
+            return None;
         }
-        starts[length + 1] = starts[length] + count;
-        length += 1;
+        i += 1;
+        slots[at] = i as u8;
     }
-    starts
+    Some(slots)
+}
+
+/// The first odd factor that gives every known name its own slot, and the table it makes.
+const TABLE: (u32, [u8; SLOTS]) = {
+    let mut factor = 0x9e37_79b1;
+    loop {
+        if let Some(slots) = place(factor) {
+            break (factor, slots);
+        }
+        factor = factor.wrapping_add(0x3c6e_f372);
+    }
 };
 
-const BY_LENGTH: [(&str, Name); KNOWN.len()] = {
-    let mut sorted = [("", Name::Other); KNOWN.len()];
-    let (mut length, mut at) = (0, 0);
-    while length <= LONGEST {
-        let mut i = 0;
-        while i < KNOWN.len() {
-            if KNOWN[i].0.len() == length {
-                sorted[at] = KNOWN[i];
-                at += 1;
-            }
-            i += 1;
-        }
-        length += 1;
+/// Whether `text` is `known`, which is in lower case: eight bytes at a time, the last eight overlapping
+/// those before.
+fn is_in_any_case(text: &[u8], known: &[u8]) -> bool {
+    const LAST: usize = 8;
+    if text.len() != known.len() || text.len() < LAST {
+        return text.eq_ignore_ascii_case(known);
     }
-    assert!(at == KNOWN.len(), "LONGEST is shorter than a known name");
-    sorted
-};
+    let same = |at: usize| match (text[at..].first_chunk(), known[at..].first_chunk()) {
+        (Some(text), Some(known)) => {
+            let (text, known) = (u64::from_le_bytes(*text), u64::from_le_bytes(*known));
+            // Of what known names are made of, only letters have this bit: '-' and digits have not.
+            let letters = (known & 0x4040_4040_4040_4040) >> 1;
+            text | letters == known
+        }
+        _ => false,
+    };
+    (0..text.len() - LAST).step_by(LAST).all(same) && same(text.len() - LAST)
+}
 
 impl Name {
     /// Which known name this is, in any case.
     pub fn of(text: &[u8]) -> Name {
-        if text.len() > LONGEST {
+        static SLOTS: [u8; self::SLOTS] = TABLE.1;
+        if text.is_empty() || text.len() > LONGEST {
             return Name::Other;
         }
-        let range = usize::from(STARTS[text.len()])..usize::from(STARTS[text.len() + 1]);
-        let found = BY_LENGTH[range].iter().find(|(known, _)| text.eq_ignore_ascii_case(known.as_bytes()));
-        found.map_or(Name::Other, |(_, name)| *name)
+        match usize::from(SLOTS[slot(text, TABLE.0)]).checked_sub(1).map(|at| &KNOWN[at]) {
+            Some((known, name)) if is_in_any_case(text, known.as_bytes()) => *name,
+            _ => Name::Other,
+        }
     }
 
     /// This name's bit in a set of names; zero for [`Name::Other`].
@@ -124,6 +149,31 @@ impl Name {
             Name::Other => 0,
             known => 1 << (known as u8),
         }
+    }
+}
+
+/// A set of known names.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct NameSet(u64);
+
+impl NameSet {
+    /// The set of these names.
+    pub const fn of(names: &[Name]) -> NameSet {
+        let (mut set, mut i) = (0, 0);
+        while i < names.len() {
+            set |= names[i].bit();
+            i += 1;
+        }
+        NameSet(set)
+    }
+
+    /// These names and those of `other`.
+    pub const fn with(self, other: NameSet) -> NameSet {
+        NameSet(self.0 | other.0)
+    }
+
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
     }
 }
 
@@ -139,6 +189,17 @@ mod tests {
             assert_eq!(Name::of(text.as_bytes()), *name);
             assert_eq!(Name::of(text.to_uppercase().as_bytes()), *name);
             assert_eq!(name.as_str(), *text);
+        }
+        for (text, _) in KNOWN {
+            for at in 0..text.len() {
+                let mut near = text.as_bytes().to_vec();
+                for change in 1..=255 {
+                    near[at] ^= change;
+                    let same = near.eq_ignore_ascii_case(text.as_bytes());
+                    assert_eq!(Name::of(&near) != Name::Other, same || KNOWN.iter().any(|(k, _)| near.eq_ignore_ascii_case(k.as_bytes())));
+                    near[at] ^= change;
+                }
+            }
         }
         assert_eq!(Name::of(b"x-other"), Name::Other);
         assert_eq!(Name::of(&[b'a'; 100]), Name::Other);

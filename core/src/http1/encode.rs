@@ -47,12 +47,7 @@ fn status_line(status: u16, reason: &[u8], out: &mut BytesMut) {
 }
 
 fn fields(fields: &Fields, out: &mut BytesMut) {
-    for (name, value) in fields.iter() {
-        out.put_slice(name);
-        out.put_slice(b": ");
-        out.put_slice(value);
-        out.put_slice(b"\r\n");
-    }
+    fields.write(out);
     out.put_slice(b"\r\n");
 }
 

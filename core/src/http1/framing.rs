@@ -1,7 +1,7 @@
 //! How long a body is: RFC 9112 section 6.3, with the lenient branches closed.
 
 use super::Reject;
-use crate::http::{Fields, Name, RequestHead, ResponseHead, Version};
+use crate::http::{Fields, Name, NameSet, RequestHead, ResponseHead, Version};
 
 /// How the end of a body is known.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
@@ -34,8 +34,7 @@ pub fn response(head: &mut ResponseHead, to_head: bool) -> Result<Framing, Rejec
         // RFC 9112 section 6.1: no Transfer-Encoding in 1xx and 204. To HEAD and in 304 it only says what
         // a GET would get.
         if matches!(head.status, 100..=199 | 204) {
-            head.fields.remove(Name::TransferEncoding);
-            head.fields.remove(Name::ContentLength);
+            head.fields.remove_all(NameSet::of(&[Name::TransferEncoding, Name::ContentLength]));
         }
         return Ok(Framing::Empty);
     }
