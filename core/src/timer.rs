@@ -13,41 +13,52 @@ use std::collections::BinaryHeap;
 /// Whose deadline it is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owner {
-    /// A connection: connect, idle, request-header and lifetime limits.
-    Connection(ConnId),
-    /// The exchange on a downstream connection: route, try, idle and lifetime limits, and retry back-off.
-    /// Named by the connection, so that one entry serves all exchanges that follow each other on it.
+    /// A connection from a client.
+    Downstream(ConnId),
+    /// A connection to an upstream host.
+    Upstream(ConnId),
+    /// The exchange on a connection from a client. Named by the connection, so that one entry serves all
+    /// exchanges that follow each other on it.
     Exchange(ConnId),
-    /// A cluster: the next DNS refresh.
+    /// A cluster.
     Cluster(ClusterId),
-    /// The engine itself: the end of a drain.
+    /// The engine itself.
     Engine,
 }
 
-/// When something is due, and for whom.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Deadline {
-    /// When [`handle_timeout`](crate::Engine::handle_timeout) should be called.
+/// An entry of the queue: when, for whom, and why.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// When it is due.
     pub at: Instant,
+    sequence: u64,
     /// Whose deadline it is.
     pub owner: Owner,
+    reason: u8,
+}
+
+impl Entry {
+    /// Why it was made, in the words of its owner's machine. The machine may have moved that deadline since.
+    pub fn reason<R: Reason>(&self) -> Option<R> {
+        R::ALL.get(usize::from(self.reason)).copied()
+    }
 }
 
 /// The engine's queue, ordered by time and then by when the entry was made.
 #[derive(Debug, Default)]
 pub struct TimerQueue {
-    heap: BinaryHeap<Reverse<(Instant, u64, Owner)>>,
+    heap: BinaryHeap<Reverse<Entry>>,
     sequence: u64,
 }
 
 impl TimerQueue {
     /// The next entry, due or not.
-    pub fn peek(&self) -> Option<Deadline> {
-        self.heap.peek().map(|Reverse((at, _, owner))| Deadline { at: *at, owner: *owner })
+    pub fn peek(&self) -> Option<Entry> {
+        self.heap.peek().map(|Reverse(entry)| *entry)
     }
 
     /// Takes the next entry if its time has come.
-    pub fn pop_due(&mut self, now: Instant) -> Option<Deadline> {
+    pub fn pop_due(&mut self, now: Instant) -> Option<Entry> {
         let due = self.peek().filter(|next| next.at <= now)?;
         self.heap.pop();
         Some(due)
@@ -65,12 +76,12 @@ impl TimerQueue {
 
     /// Throws away the entries of owners that are gone.
     pub fn retain(&mut self, mut alive: impl FnMut(Owner) -> bool) {
-        self.heap.retain(|Reverse((_, _, owner))| alive(*owner));
+        self.heap.retain(|Reverse(entry)| alive(entry.owner));
     }
 
-    fn push(&mut self, at: Instant, owner: Owner) {
+    fn push(&mut self, at: Instant, owner: Owner, reason: usize) {
         self.sequence += 1;
-        self.heap.push(Reverse((at, self.sequence, owner)));
+        self.heap.push(Reverse(Entry { at, sequence: self.sequence, owner, reason: reason as u8 }));
     }
 }
 
@@ -118,7 +129,7 @@ impl<const N: usize> Deadlines<N> {
         self.at[reason.index()] = at;
         if at < self.queued {
             self.queued = at;
-            queue.push(at, owner);
+            queue.push(at, owner, reason.index());
         }
     }
 
@@ -157,7 +168,7 @@ impl<const N: usize> Deadlines<N> {
             if self.queued <= now || self.queued > at {
                 self.queued = at;
                 if at != Instant::NEVER {
-                    queue.push(at, owner);
+                    queue.push(at, owner, index);
                 }
             }
             return None;

@@ -5,6 +5,9 @@ mod pair;
 use pair::{Cut, OnConnect, Pair, bootstrap, cluster, config, plain, with};
 use std::sync::Arc;
 use std::time::Duration;
+use weir_core::connection::{DownstreamDeadline, UpstreamDeadline};
+use weir_core::engine::{EngineDeadline, Why};
+use weir_core::exchange::ExchangeDeadline;
 use weir_core::shared::Shared;
 use weir_core::stats::Scope;
 
@@ -50,6 +53,25 @@ fn timeouts_fire_at_their_tick() {
     assert_eq!((&*status, &*text, &*log), ("504", "stream timeout", "GET / 504 SI 0 14 200 stream_idle_timeout 1"));
     let (status, text, log) = hang(&with("common_http_protocol_options: { max_stream_duration: 0.1s }", "", ""), 100);
     assert_eq!((&*status, &*text, &*log), ("504", "downstream duration timeout", "GET / 504 - 0 27 100 max_duration_timeout 1"));
+}
+
+#[test]
+fn the_next_deadline_says_why() {
+    let mut pair = Pair::new(&plain());
+    pair.on_connect = OnConnect::Hang;
+    let why = |pair: &Pair| pair.engine.poll_timeout().map(|deadline| deadline.why);
+    let client = pair.connect();
+    assert_eq!(why(&pair), Some(Why::Downstream(client, DownstreamDeadline::Idle)));
+    pair.send(client, "GET ");
+    assert_eq!(why(&pair), Some(Why::Downstream(client, DownstreamDeadline::Head)));
+    pair.send(client, &GET[4..]);
+    let upstream = pair.upstream();
+    assert_eq!(why(&pair), Some(Why::Upstream(upstream, UpstreamDeadline::Connect)));
+    pair.connected(upstream);
+    pair.advance(Duration::from_secs(1));
+    assert_eq!(why(&pair), Some(Why::Exchange(client, ExchangeDeadline::Route)));
+    pair.drain(Duration::from_secs(2));
+    assert_eq!(why(&pair), Some(Why::Engine(EngineDeadline::Drain)));
 }
 
 #[test]

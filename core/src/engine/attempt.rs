@@ -102,7 +102,7 @@ impl Engine {
             cluster.stats.inc(ClusterStat::CxHttp1Total);
             let conn = self.connections.insert_with_key(|conn| {
                 let mut deadlines = Deadlines::default();
-                deadlines.set(UpstreamDeadline::Connect, now + timeout, Owner::Connection(conn), &mut self.timers);
+                deadlines.set(UpstreamDeadline::Connect, now + timeout, Owner::Upstream(conn), &mut self.timers);
                 Connection::Upstream(Box::new(Upstream {
                     wire: Wire::default(),
                     cluster: cluster_id,

@@ -62,7 +62,7 @@ impl Engine {
         self.arm_idle(id);
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
         if let Some(lifetime) = conn.manager.config.max_connection_duration {
-            conn.deadlines.set(DownstreamDeadline::Lifetime, now + lifetime, Owner::Connection(id), &mut self.timers);
+            conn.deadlines.set(DownstreamDeadline::Lifetime, now + lifetime, Owner::Downstream(id), &mut self.timers);
         }
     }
 
@@ -160,7 +160,7 @@ impl Engine {
         let config = &conn.manager.config;
         let timeout = config.request_headers_timeout.into_iter().chain(config.request_timeout).min();
         if let Some(timeout) = timeout {
-            conn.deadlines.set(DownstreamDeadline::Head, now + timeout, Owner::Connection(id), &mut self.timers);
+            conn.deadlines.set(DownstreamDeadline::Head, now + timeout, Owner::Downstream(id), &mut self.timers);
         }
     }
 
@@ -271,7 +271,7 @@ impl Engine {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
         let timeout = if draining || conn.last { Some(limit::DRAIN_GRACE) } else { conn.manager.config.idle_timeout };
         if let Some(timeout) = timeout {
-            conn.deadlines.set(DownstreamDeadline::Idle, conn.idle_since + timeout, Owner::Connection(id), &mut self.timers);
+            conn.deadlines.set(DownstreamDeadline::Idle, conn.idle_since + timeout, Owner::Downstream(id), &mut self.timers);
         }
     }
 
@@ -291,7 +291,7 @@ impl Engine {
             self.out.close(id, &mut conn.wire);
             config.stream_idle_timeout.unwrap_or(limit::STREAM_IDLE_TIMEOUT)
         };
-        conn.deadlines.set(DownstreamDeadline::Linger, now + wait, Owner::Connection(id), &mut self.timers);
+        conn.deadlines.set(DownstreamDeadline::Linger, now + wait, Owner::Downstream(id), &mut self.timers);
     }
 
     pub(super) fn fire_downstream(&mut self, id: ConnId, why: DownstreamDeadline, now: Instant) {
@@ -320,7 +320,7 @@ impl Engine {
                     self.out.actions.push_back(Action::Drop(id));
                 } else {
                     let wait = conn.manager.config.delayed_close;
-                    conn.deadlines.set(DownstreamDeadline::Linger, now + wait, Owner::Connection(id), &mut self.timers);
+                    conn.deadlines.set(DownstreamDeadline::Linger, now + wait, Owner::Downstream(id), &mut self.timers);
                 }
             }
             (DownstreamDeadline::Idle | DownstreamDeadline::Head, _) => {}

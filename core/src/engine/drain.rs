@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 crate::reasons! {
     /// Why the engine itself has a deadline.
-    pub(super) enum EngineDeadline {
+    pub enum EngineDeadline {
         /// The drain must end.
         Drain,
     }

@@ -19,7 +19,9 @@ mod transmit;
 mod tunnel;
 mod upstream;
 
+pub use drain::EngineDeadline;
 pub use outputs::{Action, ConnectError, Event, IoFault, Refused, Transmit};
+pub use timeouts::{Deadline, Why};
 
 use crate::buffer::{Blocks, Outbox};
 use crate::cluster::{ClusterState, DnsError, Resolved};
@@ -34,7 +36,7 @@ use crate::rng::{Rng, Seed};
 use crate::shared::{Count, Shared};
 use crate::stats::{Block, Registry};
 use crate::time::{Instant, Wall, WallClock};
-use crate::timer::{Deadline, Deadlines, TimerQueue};
+use crate::timer::{Deadlines, TimerQueue};
 use bytes::BytesMut;
 use outputs::Outputs;
 use slotmap::SlotMap;
@@ -241,10 +243,10 @@ impl Engine {
         self.out.events.pop_front()
     }
 
-    /// When to call [`Self::handle_timeout`], and for whom. It may be earlier than anything is due.
+    /// When to call [`Self::handle_timeout`], and why. It may be earlier than anything is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        self.timers.peek()
+        self.timers.peek().and_then(Deadline::of)
     }
 
     /// The id of the listener called `name`.

@@ -1,31 +1,67 @@
 //! What happens when a deadline comes.
 
 use super::Engine;
-use crate::connection::Connection;
+use super::drain::EngineDeadline;
+use crate::cluster::ClusterDeadline;
+use crate::connection::{Connection, DownstreamDeadline, UpstreamDeadline};
 use crate::exchange::{ExchangeDeadline, Failure, ResponsePhase};
-use crate::id::ExchangeId;
+use crate::id::{ClusterId, ConnId, ExchangeId};
 use crate::record::Flags;
 use crate::stats::{ClusterStat, HttpStat};
 use crate::time::Instant;
-use crate::timer::Owner;
+use crate::timer::{Entry, Owner};
 use bytes::Bytes;
 use std::borrow::Cow;
+
+/// When an engine wants [`handle_timeout`](Engine::handle_timeout) to be called, and why.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// When.
+    pub at: Instant,
+    /// Why. The deadline may have been moved since, or its owner may be gone: then the call changes nothing.
+    pub why: Why,
+}
+
+/// Every reason for which an engine can want to be called.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Of a connection from a client.
+    Downstream(ConnId, DownstreamDeadline),
+    /// Of a connection to an upstream host.
+    Upstream(ConnId, UpstreamDeadline),
+    /// Of the exchange on this connection from a client.
+    Exchange(ConnId, ExchangeDeadline),
+    /// Of a cluster.
+    Cluster(ClusterId, ClusterDeadline),
+    /// Of the engine itself.
+    Engine(EngineDeadline),
+}
+
+impl Deadline {
+    pub(super) fn of(entry: Entry) -> Option<Deadline> {
+        let why = match entry.owner {
+            Owner::Downstream(id) => Why::Downstream(id, entry.reason()?),
+            Owner::Upstream(id) => Why::Upstream(id, entry.reason()?),
+            Owner::Exchange(id) => Why::Exchange(id, entry.reason()?),
+            Owner::Cluster(id) => Why::Cluster(id, entry.reason()?),
+            Owner::Engine => Why::Engine(entry.reason()?),
+        };
+        Some(Deadline { at: entry.at, why })
+    }
+}
 
 impl Engine {
     pub(super) fn fire(&mut self, owner: Owner, now: Instant) {
         match owner {
-            Owner::Connection(id) => loop {
-                match self.connections.get_mut(id) {
-                    Some(Connection::Downstream(conn)) => {
-                        let Some(why) = conn.deadlines.pop_due(now, owner, &mut self.timers) else { return };
-                        self.fire_downstream(id, why, now);
-                    }
-                    Some(Connection::Upstream(conn)) => {
-                        let Some(why) = conn.deadlines.pop_due(now, owner, &mut self.timers) else { return };
-                        self.fire_upstream(id, why, now);
-                    }
-                    None => return,
-                }
+            Owner::Downstream(id) => loop {
+                let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
+                let Some(why) = conn.deadlines.pop_due(now, owner, &mut self.timers) else { return };
+                self.fire_downstream(id, why, now);
+            },
+            Owner::Upstream(id) => loop {
+                let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
+                let Some(why) = conn.deadlines.pop_due(now, owner, &mut self.timers) else { return };
+                self.fire_upstream(id, why, now);
             },
             Owner::Exchange(conn) => loop {
                 let Some(Connection::Downstream(client)) = self.connections.get_mut(conn) else { return };
@@ -48,7 +84,7 @@ impl Engine {
         if self.timers.len() > 1024 + 8 * self.connections.len() {
             let connections = &self.connections;
             self.timers.retain(|owner| match owner {
-                Owner::Connection(id) | Owner::Exchange(id) => connections.contains_key(id),
+                Owner::Downstream(id) | Owner::Upstream(id) | Owner::Exchange(id) => connections.contains_key(id),
                 Owner::Cluster(_) | Owner::Engine => true,
             });
         }

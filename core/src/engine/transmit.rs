@@ -30,7 +30,7 @@ impl Engine {
                         0 if !conn.wire.closing => config.delayed_close,
                         _ => config.stream_idle_timeout.unwrap_or(limit::STREAM_IDLE_TIMEOUT),
                     };
-                    conn.deadlines.set(DownstreamDeadline::Linger, now + wait, Owner::Connection(id), &mut self.timers);
+                    conn.deadlines.set(DownstreamDeadline::Linger, now + wait, Owner::Downstream(id), &mut self.timers);
                 }
                 let resumes =
                     matches!(conn.phase, DownstreamPhase::Head(_)) && !conn.wire.readable && below_low(left, conn.manager.buffer_limit);

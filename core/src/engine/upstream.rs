@@ -27,7 +27,7 @@ impl Engine {
         let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
         cluster.stats.time(Timing::Connection, now.since(since).as_millis() as u64);
         if let Some(lifetime) = cluster.config.max_connection_duration {
-            conn.deadlines.set(UpstreamDeadline::Lifetime, now + lifetime, Owner::Connection(id), &mut self.timers);
+            conn.deadlines.set(UpstreamDeadline::Lifetime, now + lifetime, Owner::Upstream(id), &mut self.timers);
         }
         if let Some(host) = cluster.hosts.get_mut(host_id) {
             host.pool.connecting -= 1;
@@ -72,7 +72,7 @@ impl Engine {
         }
         host.pool.put_idle(id);
         if let Some(idle) = cluster.config.idle_timeout {
-            conn.deadlines.set(UpstreamDeadline::Idle, now + idle, Owner::Connection(id), &mut self.timers);
+            conn.deadlines.set(UpstreamDeadline::Idle, now + idle, Owner::Upstream(id), &mut self.timers);
         }
         None
     }
@@ -282,7 +282,7 @@ impl Engine {
         conn.phase = UpstreamPhase::Closed;
         conn.deadlines.clear_all();
         // If the host does not take what is left in time, the connection is cut.
-        conn.deadlines.set(UpstreamDeadline::Idle, now + crate::limit::STREAM_IDLE_TIMEOUT, Owner::Connection(id), &mut self.timers);
+        conn.deadlines.set(UpstreamDeadline::Idle, now + crate::limit::STREAM_IDLE_TIMEOUT, Owner::Upstream(id), &mut self.timers);
         self.out.close(id, &mut conn.wire);
     }
 
