@@ -45,6 +45,30 @@ fn both_name_cases_json_anchors_and_ignored_values_load() {
 /// Ten thousand clusters load without anything that grows faster than the file. The time is printed, not
 /// asserted: `cargo test --release -- --nocapture` tells it.
 #[test]
+fn listeners_do_not_share_a_name_or_an_address() {
+    let listener = |name: &str, port: u16| {
+        format!(
+            "    - name: {name}\n      address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}\n      filter_chains: [{{ filters: [{{ name: h, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: h, route_config: {{}}, http_filters: [{{ name: r, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }}] }} }}] }}]\n"
+        )
+    };
+    let yaml = |listeners: &[String]| {
+        format!(
+            "admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: 9901 }} }} }}\nstatic_resources:\n  listeners:\n{}",
+            listeners.concat()
+        )
+    };
+    assert_eq!(diagnose(&yaml(&[listener("a", 0), listener("b", 0), listener("c", 80)])), "=> loads");
+    let all = diagnose(&yaml(&[listener("a", 80), listener("a", 81), listener("b", 80), listener("c", 9901)]));
+    assert_eq!(
+        all,
+        "envoy.yaml:7:7: error: static_resources.listeners[1].name: another listener is called `a`\n\
+         envoy.yaml:11:7: error: static_resources.listeners[2].address: listener `a` has the address 127.0.0.1:80 already\n\
+         envoy.yaml:14:7: error: static_resources.listeners[3].address: the admin page has the address 127.0.0.1:9901 already\n\
+         => refused"
+    );
+}
+
+#[test]
 fn ten_thousand_clusters() {
     let mut yaml = String::from("static_resources:\n  clusters:\n");
     for n in 0..10_000 {

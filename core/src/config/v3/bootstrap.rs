@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use super::typed::Json;
 use super::{cluster, listener};
-use crate::config::{Admin, Config, LogSink, Node};
+use crate::config::{Admin, Config, Listener, LogSink, Node};
 use crate::limit;
 use crate::map::Map;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,16 +48,31 @@ pub(super) fn read(bootstrap: &Reader<'_>, sinks: &[LogSink]) -> Config {
         read_clusters(&resources, &mut draft);
         resources.each("listeners", |reader| {
             if let Some(listener) = listener::read(&reader, &mut draft) {
-                let taken = |other: &Arc<crate::config::Listener>| other.name == listener.name;
-                match draft.config.listeners.iter().any(taken) {
-                    true => reader.error("name", format!("another listener is called `{}`", listener.name)),
-                    false => draft.config.listeners.push(Arc::new(listener)),
+                match clash(&draft.config, &listener) {
+                    Some((field, fault)) => reader.error(field, fault),
+                    None => draft.config.listeners.push(Arc::new(listener)),
                 }
             }
         });
     });
     draft.config.node = draft.node;
     draft.config
+}
+
+/// What a listener has in common with one before it, or with the admin page, and must not.
+fn clash(config: &Config, listener: &Listener) -> Option<(&'static str, String)> {
+    if config.listeners.iter().any(|other| other.name == listener.name) {
+        return Some(("name", format!("another listener is called `{}`", listener.name)));
+    }
+    let address = listener.bind.address;
+    if address.port() == 0 {
+        return None;
+    }
+    if let Some(other) = config.listeners.iter().find(|other| other.bind.address == address) {
+        return Some(("address", format!("listener `{}` has the address {address} already", other.name)));
+    }
+    let admin = config.admin.as_ref().is_some_and(|admin| admin.address == address);
+    admin.then(|| ("address", format!("the admin page has the address {address} already")))
 }
 
 /// Clusters come first: routes name them.
