@@ -68,11 +68,7 @@ impl<N: Net> Socket<N> {
     }
 
     /// Lets the task go on where whoever wrote for it had to stop.
-    pub fn wake_task(&self) {
-        self.wake();
-    }
-
-    fn wake(&self) {
+    pub fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
@@ -132,15 +128,14 @@ impl<N: Net> Socket<N> {
     pub fn flush(&self, id: ConnId, worker: &Worker<N>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut stream = self.stream.borrow_mut();
         let Some(stream) = stream.as_mut() else { return Poll::Ready(Ok(())) };
-        let mut outbox = worker.take_outbox(self.outbox.borrow_mut().take());
-        let result = self.write_all(stream, &mut outbox, id, worker, cx);
-        if result.is_pending() {
-            *self.outbox.borrow_mut() = Some(Box::new(outbox.take_rest()));
-        }
-        // Whatever a failure left belongs to nobody: the outbox serves the next socket.
-        outbox.clear();
-        worker.return_outbox(outbox);
-        result
+        let left = self.outbox.take();
+        worker.with_outbox(left, |outbox| {
+            let result = self.write_all(stream, outbox, id, worker, cx);
+            if result.is_pending() {
+                self.outbox.replace(Some(Box::new(outbox.take_rest())));
+            }
+            result
+        })
     }
 
     fn write_all(

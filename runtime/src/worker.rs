@@ -310,15 +310,14 @@ impl<N: Net> Worker<N> {
         self.engine.borrow_mut().poll_transmit(id, out, now)
     }
 
-    /// The outbox that a socket left, or the worker's own.
-    pub fn take_outbox(&self, left: Option<Box<Outbox>>) -> Outbox {
-        left.map_or_else(|| self.outbox.take(), |left| *left)
-    }
-
-    /// Keeps an outbox's memory for the next write.
-    pub fn return_outbox(&self, outbox: Outbox) {
-        debug_assert!(outbox.is_empty(), "what one socket did not send must never reach another");
+    /// Calls `send` with what a socket has left to send, or with nothing. The memory is the worker's: what is
+    /// still in it afterwards is dropped, so nothing of one socket's can reach another.
+    pub fn with_outbox<R>(&self, left: Option<Box<Outbox>>, send: impl FnOnce(&mut Outbox) -> R) -> R {
+        let mut outbox = left.map_or_else(|| self.outbox.take(), |left| *left);
+        let result = send(&mut outbox);
+        outbox.clear();
         self.outbox.replace(outbox);
+        result
     }
 
     /// A block to read into.
@@ -423,7 +422,7 @@ impl<N: Net> Worker<N> {
         let mut cx = Context::from_waker(Waker::noop());
         match socket.flush(id, self, &mut cx) {
             Poll::Ready(Ok(())) => {}
-            Poll::Pending => socket.wake_task(),
+            Poll::Pending => socket.wake(),
             // The peer may have said why before it stopped reading: the task reads that first.
             Poll::Ready(Err(_)) => {
                 if socket.break_off() {
