@@ -2,37 +2,15 @@
 
 mod pair;
 
-use pair::{Pair, cluster};
+use pair::{Pair, bootstrap_with, cluster};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nX-Up: 1\r\nContent-Length: 2\r\n\r\nok";
 
 fn proxy(logger: &str, filters: &str) -> Pair {
-    Pair::new(&format!(
-        r#"
-static_resources:
-  listeners:
-    - name: main
-      address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
-      filter_chains:
-        - filters:
-            - name: h
-              typed_config:
-                "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-                stat_prefix: ingress
-                generate_request_id: false
-                access_log: [{{ name: l, {logger} }}]
-                http_filters: [{filters}{{ name: r, typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }}]
-                route_config:
-                  virtual_hosts:
-                    - name: vh
-                      domains: ["*"]
-                      routes:
-                        - {{ name: main, match: {{ prefix: /up }}, route: {{ cluster: u, prefix_rewrite: /new }} }}
-                        - {{ match: {{ prefix: /direct }}, direct_response: {{ status: 404 }} }}
-  clusters: [{}]
-"#,
-        cluster("u", 1, "")
-    ))
+    let routes = "[{ name: main, match: { prefix: /up }, route: { cluster: u, prefix_rewrite: /new } }, \
+                   { match: { prefix: /direct }, direct_response: { status: 404 } }]";
+    let access_log = format!("access_log: [{{ name: l, {logger} }}]");
+    Pair::new(&bootstrap_with(&access_log, filters, routes, &format!("[{}]", cluster("u", 1, ""))))
 }
 
 const FILE: &str = "\"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: /dev/stdout";

@@ -351,9 +351,22 @@ impl Pair {
     }
 }
 
-/// A bootstrap with one listener called `main`. `manager` and `routes` are YAML maps in flow style, `routes`
-/// a list; `clusters` a list.
+/// What the log of a [`Pair`] shows unless a test asks for another.
+const ACCESS_LOG: &str = r#"access_log:
+  - name: log
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+      log_format: { text_format_source: { inline_string: "%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESPONSE_CODE_DETAILS% %UPSTREAM_REQUEST_ATTEMPT_COUNT%\n" } }
+"#;
+
+/// A bootstrap with one listener called `main`. `manager` are more lines of the connection manager, `routes` and
+/// `clusters` lists in flow style.
 pub fn bootstrap(manager: &str, routes: &str, clusters: &str) -> String {
+    bootstrap_with(&format!("{ACCESS_LOG}{manager}"), "", routes, clusters)
+}
+
+/// As [`bootstrap`], with no access log but what `manager` says; `filters` come before the router, in flow style.
+pub fn bootstrap_with(manager: &str, filters: &str, routes: &str, clusters: &str) -> String {
     format!(
         r#"
 static_resources:
@@ -366,15 +379,8 @@ static_resources:
               typed_config:
                 "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
                 stat_prefix: ingress
-                access_log:
-                  - name: log
-                    typed_config:
-                      "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
-                      log_format: {{ text_format_source: {{ inline_string: "%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESPONSE_CODE_DETAILS% %UPSTREAM_REQUEST_ATTEMPT_COUNT%\n" }} }}
                 generate_request_id: false
-                http_filters:
-                  - name: envoy.filters.http.router
-                    typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
+                http_filters: [{filters}{{ name: envoy.filters.http.router, typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }}]
                 route_config: {{ name: r, virtual_hosts: [{{ name: v, domains: ["*"], routes: {routes} }}] }}
 {manager}
   clusters: {clusters}
