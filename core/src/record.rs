@@ -1,7 +1,7 @@
 //! What is known about one exchange: the facts that access logs, header templates and `explain` read.
 
 use crate::http::Version;
-use crate::time::{Instant, Wall};
+use crate::time::{Duration, Instant, Wall};
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -106,8 +106,18 @@ pub struct Record {
     pub request_end: Option<Instant>,
     /// When the first byte went upstream.
     pub upstream_start: Option<Instant>,
+    /// When the last byte of the request was given to the upstream connection.
+    pub upstream_end: Option<Instant>,
+    /// When the upstream connection was begun and when it was there.
+    pub upstream_connect: Option<(Instant, Instant)>,
     /// When the upstream's response head arrived.
     pub response_start: Option<Instant>,
+    /// When the first byte of the upstream's response body arrived.
+    pub response_body_start: Option<Instant>,
+    /// When the upstream's response was complete.
+    pub response_end: Option<Instant>,
+    /// When the answer's head was given to the client's connection.
+    pub reply_start: Option<Instant>,
     /// When the exchange ended.
     pub end: Option<Instant>,
     /// Version the client spoke.
@@ -140,8 +150,12 @@ pub struct Record {
     pub downstream: Addresses,
     /// The upstream connection's addresses, if there was one.
     pub upstream: Option<Addresses>,
+    /// The upstream connection's number in this process.
+    pub upstream_connection: Option<u64>,
     /// The endpoint that was chosen.
     pub endpoint: Option<SocketAddr>,
+    /// The endpoints that were chosen before it.
+    pub earlier_endpoints: Vec<SocketAddr>,
     /// Name of the cluster.
     pub cluster: Option<Arc<str>>,
     /// How many times it was tried upstream.
@@ -151,6 +165,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// When the exchange ended, as wall time.
+    pub fn end_wall(&self) -> Wall {
+        self.start_wall.after(self.end.map_or(Duration::ZERO, |end| end.since(self.start)))
+    }
+
     /// The record of an exchange that starts now.
     pub fn new(connection: u64, downstream: Addresses, start: Instant, start_wall: Wall) -> Record {
         Record {
@@ -159,7 +178,12 @@ impl Record {
             start_wall,
             request_end: None,
             upstream_start: None,
+            upstream_end: None,
+            upstream_connect: None,
             response_start: None,
+            response_body_start: None,
+            response_end: None,
+            reply_start: None,
             end: None,
             protocol: Version::Http11,
             status: 0,
@@ -176,7 +200,9 @@ impl Record {
             client: downstream.remote,
             downstream,
             upstream: None,
+            upstream_connection: None,
             endpoint: None,
+            earlier_endpoints: Vec::new(),
             cluster: None,
             attempts: 0,
             transport_failure: None,

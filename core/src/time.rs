@@ -72,6 +72,11 @@ impl Wall {
         self.0
     }
 
+    /// `by` later.
+    pub fn after(self, by: Duration) -> Wall {
+        Wall(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// Whole seconds since the Unix epoch.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1_000_000_000

@@ -3,6 +3,7 @@
 mod pair;
 
 use pair::{Pair, bootstrap_with, cluster};
+use std::time::Duration;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nX-Up: 1\r\nContent-Length: 2\r\n\r\nok";
 
@@ -56,6 +57,71 @@ fn lengths_are_of_what_was_on_the_wire() {
     pair.answer(OK);
     let (up, down) = (pair.received(pair.upstream()).len(), pair.received(client).len());
     assert_eq!(pair.log, [format!("{} {down} {up} {}", request.len(), OK.len())]);
+}
+
+/// The log line of one forwarded request that takes 5 ms to arrive, 20 ms to be answered and 7 ms to be sent back.
+fn timed_line(template: &str) -> String {
+    let line = format!("log_format: {{ text_format_source: {{ inline_string: \"{template}\\n\" }} }}");
+    let mut pair = proxy(&format!("typed_config: {{ {FILE}, {line} }}"), "");
+    let client = pair.connect();
+    pair.send(client, "POST /up/a%20b?x=1&y=%41%0a HTTP/1.1\r\nHost: h\r\nX-Request-Id: id\r\nContent-Length: 3\r\n\r\na");
+    pair.advance(Duration::from_micros(5_250));
+    pair.send(client, "bc");
+    pair.advance(Duration::from_millis(20));
+    pair.answer("HTTP/1.1 200 OK\r\nGrpc-Status: 5\r\nContent-Length: 2\r\n\r\n");
+    pair.advance(Duration::from_millis(3));
+    pair.answer("o");
+    pair.advance(Duration::from_millis(4));
+    pair.answer("k");
+    pair.log.concat()
+}
+
+#[test]
+fn operators_as_the_docs_have_them() {
+    let table = [
+        ("%REQUEST_DURATION% %REQUEST_TX_DURATION% %RESPONSE_DURATION% %RESPONSE_TX_DURATION% %DURATION%", "5 5 25 7 32"),
+        ("%COMMON_DURATION(DS_RX_BEG:DS_RX_END:us)% %COMMON_DURATION(US_TX_BEG:US_TX_END:us)%", "5250 5250"),
+        ("%COMMON_DURATION(US_RX_BEG:US_RX_BODY_BEG:ms)% %COMMON_DURATION(US_RX_BODY_BEG:US_RX_END:ns)%", "3 4000000"),
+        ("%COMMON_DURATION(US_CX_BEG:US_CX_END:ms)% %COMMON_DURATION(DS_TX_BEG:DS_TX_END:ms)%", "0 7"),
+        ("%COMMON_DURATION(US_RX_BEG:DS_RX_BEG:ms)% %COMMON_DURATION(mine:DS_RX_BEG:ms)%", "-25 -"),
+        ("%PATH% %PATH(NQ)% %PATH(WQ:PATH)% %PATH(NQ:ORIG)%", "/up/a%20b?x=1&y=%41%0a /up/a%20b /new/a%20b?x=1&y=%41%0a /up/a%20b"),
+        ("%QUERY_PARAM(x)% %QUERY_PARAMS% %QUERY_PARAMS(DECODED)%", "1 x=1&y=%41%0a x=1&y=A%0a"),
+        ("%REQ_WITHOUT_QUERY(X-ENVOY-ORIGINAL-PATH?:PATH)%", "/up/a%20b"),
+        ("%STREAM_ID% %ACCESS_LOG_TYPE% %EMIT_TIME(%s.%6f)%", "id DownstreamEnd 784111777.032250"),
+        ("%GRPC_STATUS% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS(NUMBER)% %GRPC_STATUS_NUMBER%", "NotFound NOT_FOUND 5 5"),
+        ("%UPSTREAM_HOST_NAME% %UPSTREAM_HOST_NAME_WITHOUT_PORT% %UPSTREAM_HOSTS_ATTEMPTED%", "10.1.0.1:80 10.1.0.1 10.1.0.1:80"),
+        ("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(24)% %UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(8)%", "192.0.2.0/24 10.0.0.0/8"),
+        ("%CONNECTION_ID% %UPSTREAM_CONNECTION_ID%", "0 1"),
+        ("%RESPONSE_HEADERS_BYTES% %RESPONSE_TRAILERS_BYTES% %DYNAMIC_METADATA(a:b)%", "111 0 -"),
+    ];
+    for (template, expected) in table {
+        assert_eq!(timed_line(template), expected, "{template}");
+    }
+}
+
+#[test]
+fn what_is_not_known_can_be_left_out() {
+    let omit = |format: &str| {
+        log_of(&format!("typed_config: {{ {FILE}, log_format: {{ omit_empty_values: true, {format} }} }}"), &["GET /direct"])
+    };
+    assert_eq!(omit("json_format: { a: \"%REQ(X)%\", b: \"%PROTOCOL%\", c: { d: \"%UPSTREAM_HOST%\" } }"), [r#"{"b":"HTTP/1.1","c":{}}"#]);
+    assert_eq!(omit("text_format_source: { inline_string: \"[%REQ(X)%][%PROTOCOL%]\\n\" }"), ["[][HTTP/1.1]"]);
+}
+
+#[test]
+fn every_host_that_was_tried_is_told() {
+    let routes = "[{ match: { prefix: / }, route: { cluster: u, retry_policy: { retry_on: 5xx, num_retries: 1 } } }]";
+    let line = "log_format: { text_format_source: { inline_string: \"%UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT%\\n\" } }";
+    let access_log = format!("access_log: [{{ name: l, typed_config: {{ {FILE}, {line} }} }}]");
+    let mut pair = Pair::new(&bootstrap_with(&access_log, "", routes, &format!("[{}]", cluster("u", 2, ""))));
+    let client = pair.connect();
+    pair.send(client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    pair.answer("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+    pair.advance(Duration::from_secs(1));
+    pair.answer(OK);
+    let mut tried: Vec<&str> = pair.log[0].split(',').collect();
+    tried.sort_unstable();
+    assert_eq!(tried, ["10.1.0.1", "10.1.0.2"]);
 }
 
 #[test]

@@ -28,8 +28,8 @@ pub struct AccessLog {
 /// How a line looks.
 #[derive(Clone, Debug)]
 pub enum LogFormat {
-    /// A text template.
-    Text(Template),
+    /// A text template, and what stands for a value that is not known.
+    Text(Template, &'static str),
     /// One JSON object a line.
     Json(crate::format::JsonTemplate),
 }

@@ -55,6 +55,10 @@ pub struct Upstream {
     pub priority: usize,
     /// Both ends, once connected.
     pub addresses: Option<Addresses>,
+    /// Its number in the process.
+    pub number: u64,
+    /// When it was there.
+    pub connected: Option<Instant>,
     /// What it is doing.
     pub phase: UpstreamPhase,
     /// Reads the response body.

@@ -3,7 +3,7 @@
 use super::{Engine, Event};
 use crate::config::{LogFilter, LogFormat};
 use crate::exchange::{Exchange, names};
-use crate::format::Facts;
+use crate::format::{Facts, Names};
 use crate::router::header_matches;
 
 impl Engine {
@@ -12,16 +12,18 @@ impl Engine {
             if log.filter.as_ref().is_some_and(|filter| !passes(filter, exchange)) {
                 continue;
             }
+            let host = exchange.attempt.cluster.zip(exchange.attempt.host);
+            let host = host.and_then(|(cluster, host)| self.clusters.get(cluster)?.hosts.get(host));
             let facts = Facts {
                 request: &exchange.request,
                 response: Some(&exchange.response),
                 trailers: Some(&exchange.response_trailers),
                 record: &exchange.record,
-                names: names(&exchange.manager, exchange.found),
+                names: Names { upstream_host: host.map_or("", |host| &host.hostname), ..names(&exchange.manager, exchange.found) },
             };
             let mut line = Vec::with_capacity(256);
             match &log.format {
-                LogFormat::Text(template) => template.write(&facts, "-", &mut line),
+                LogFormat::Text(template, missing) => template.write(&facts, missing, &mut line),
                 LogFormat::Json(template) => template.write_line(&facts, &mut line),
             }
             self.out.events.push_back(Event::AccessLog { sink: log.sink, line });

@@ -35,7 +35,7 @@ impl Engine {
         };
         exchange.attempt.host = Some(host_id);
         exchange.attempt.answered = false;
-        exchange.record.endpoint = Some(host.address);
+        exchange.record.earlier_endpoints.extend(exchange.record.endpoint.replace(host.address));
         if exchange.retry.is_on() {
             exchange.retry.tried.push(host_id);
         }
@@ -109,6 +109,8 @@ impl Engine {
                     host: host_id,
                     priority,
                     addresses: None,
+                    number: self.shared.number_connection(),
+                    connected: None,
                     phase: UpstreamPhase::Connecting,
                     body: Decoder::default(),
                     deadlines,
@@ -145,6 +147,8 @@ impl Engine {
         let attempt = &mut exchange.attempt;
         (attempt.conn, attempt.reused, attempt.fresh) = (Some(conn_id), conn.requests > 1, false);
         exchange.record.upstream = conn.addresses;
+        exchange.record.upstream_connection = Some(conn.number);
+        exchange.record.upstream_connect = conn.connected.map(|connected| (conn.since, connected));
         exchange.record.upstream_start.get_or_insert(now);
         if let Some(host) = cluster.hosts.get(conn.host) {
             host.shared.start();
@@ -154,7 +158,7 @@ impl Engine {
         encode::request_head(&exchange.request, conn.wire.out.writer(&mut self.blocks));
         exchange.record.upstream_head_sent += (conn.wire.out.len() - before) as u64;
         self.arm_try(id, now);
-        self.send_held_body(id);
+        self.send_held_body(id, now);
         true
     }
 
@@ -170,7 +174,7 @@ impl Engine {
     }
 
     /// Sends what has arrived of the body, and its end if that has arrived too.
-    fn send_held_body(&mut self, id: ExchangeId) {
+    fn send_held_body(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let Some(Connection::Upstream(conn)) = exchange.attempt.conn.and_then(|conn| self.connections.get_mut(conn)) else { return };
         let coding = outbound::request_coding(exchange.framing);
@@ -181,7 +185,7 @@ impl Engine {
             }
         }
         if exchange.request_done {
-            self.send_request_end(id);
+            self.send_request_end(id, now);
         } else if let Some(conn_id) = exchange.attempt.conn {
             self.out.transmit(conn_id, &mut conn.wire);
             let downstream = exchange.downstream;
@@ -208,10 +212,11 @@ impl Engine {
     }
 
     /// Sends the end of the request, if a connection carries it.
-    pub(super) fn send_request_end(&mut self, id: ExchangeId) {
+    pub(super) fn send_request_end(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let Some(conn_id) = exchange.attempt.conn else { return };
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
+        exchange.record.upstream_end = Some(now);
         encode::end(outbound::request_coding(exchange.framing), &exchange.trailers, &mut conn.wire.out, &mut self.blocks);
         self.out.transmit(conn_id, &mut conn.wire);
     }

@@ -214,7 +214,7 @@ impl Engine {
         if exchange.attempt.cluster.is_some() {
             self.arm_route_timeout(id, now);
         }
-        self.send_request_end(id);
+        self.send_request_end(id, now);
     }
 
     /// `RouteAction.timeout` runs from the end of the request.

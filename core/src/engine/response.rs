@@ -156,6 +156,7 @@ impl Engine {
         encode::response_head(&exchange.response, writer);
         exchange.record.response_head_bytes = (writer.len() - before) as u64;
         exchange.record.status = exchange.response.status;
+        exchange.record.reply_start = Some(now);
         exchange.phase = ResponsePhase::Body(coding);
         self.out.transmit(downstream, &mut conn.wire);
     }
@@ -164,6 +165,7 @@ impl Engine {
     pub(super) fn response_data(&mut self, id: ExchangeId, piece: Bytes, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.record.upstream_bytes_received += piece.len() as u64;
+        exchange.record.response_body_start.get_or_insert(now);
         super::request::touch(exchange, &mut self.timers, now);
         if let Some(idle) = exchange.timeouts.per_try_idle {
             exchange.deadlines.set(ExchangeDeadline::PerTryIdle, now + idle, Owner::Exchange(exchange.downstream), &mut self.timers);
@@ -190,7 +192,10 @@ impl Engine {
 
     /// The upstream's response is complete; `clean` if nothing came behind it.
     pub(super) fn response_end(&mut self, id: ExchangeId, conn_id: ConnId, clean: bool, now: Instant) {
-        let request_done = self.exchanges.get(id).is_some_and(|exchange| exchange.request_done);
+        let request_done = self.exchanges.get_mut(id).is_some_and(|exchange| {
+            exchange.record.response_end = Some(now);
+            exchange.request_done
+        });
         self.detach(id);
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
         let reusable = !conn.last && request_done && clean && !conn.wire.eof && conn.wire.out.is_empty();

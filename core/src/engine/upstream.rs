@@ -23,6 +23,7 @@ impl Engine {
             Err(error) => return self.connect_failed(id, Some(error), now),
         };
         conn.addresses = Some(addresses);
+        conn.connected = Some(now);
         let (cluster_id, host_id, since) = (conn.cluster, conn.host, conn.since);
         let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
         cluster.stats.time(Timing::Connection, now.since(since).as_millis() as u64);

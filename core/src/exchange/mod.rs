@@ -225,5 +225,6 @@ pub fn names(manager: &ManagerState, found: Option<Found>) -> Names<'_> {
         hostname: &manager.snapshot.hostname,
         route: route.map_or("", |(_, route)| &route.name),
         virtual_host: route.map_or("", |(host, _)| &host.name),
+        upstream_host: "",
     }
 }

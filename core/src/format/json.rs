@@ -11,8 +11,13 @@ pub enum JsonTemplate {
     Literal(Box<str>),
     /// A list.
     List(Vec<JsonTemplate>),
-    /// An object, sorted by key as Envoy does.
-    Object(Vec<(Box<str>, JsonTemplate)>),
+    /// An object.
+    Object {
+        /// Sorted by key, as Envoy does.
+        entries: Vec<(Box<str>, JsonTemplate)>,
+        /// Keys whose value is not known are left out.
+        omit_unknown: bool,
+    },
 }
 
 impl JsonTemplate {
@@ -20,6 +25,18 @@ impl JsonTemplate {
     pub fn write_line(&self, facts: &Facts<'_>, out: &mut Vec<u8>) {
         self.write(facts, out);
         out.push(b'\n');
+    }
+
+    /// The same, but what is not known is left out of objects (`omit_empty_values`).
+    pub fn without_unknown(self) -> JsonTemplate {
+        match self {
+            JsonTemplate::List(items) => JsonTemplate::List(items.into_iter().map(JsonTemplate::without_unknown).collect()),
+            JsonTemplate::Object { entries, .. } => {
+                let entries = entries.into_iter().map(|(key, value)| (key, value.without_unknown())).collect();
+                JsonTemplate::Object { entries, omit_unknown: true }
+            }
+            value => value,
+        }
     }
 
     fn write(&self, facts: &Facts<'_>, out: &mut Vec<u8>) {
@@ -34,13 +51,19 @@ impl JsonTemplate {
                 }
                 out.push(b']');
             }
-            JsonTemplate::Object(entries) => {
+            JsonTemplate::Object { entries, omit_unknown } => {
                 out.push(b'{');
-                for (index, (key, value)) in entries.iter().enumerate() {
-                    separate(index, out);
+                let start = out.len();
+                for (key, value) in entries {
+                    let before = out.len();
+                    separate(before - start, out);
                     quote(key.as_bytes(), out);
                     out.push(b':');
+                    let at = out.len();
                     value.write(facts, out);
+                    if *omit_unknown && &out[at..] == b"null" {
+                        out.truncate(before);
+                    }
                 }
                 out.push(b'}');
             }

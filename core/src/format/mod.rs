@@ -5,11 +5,13 @@ mod json;
 mod operator;
 mod parse;
 mod time;
+mod value;
 
 pub use json::{JsonTemplate, quote};
-pub use operator::{Endpoint, HeaderRef, Length, Operator, Point};
+pub use operator::{GrpcForm, HeaderRef, Operator, PathFrom};
 pub use parse::FormatError;
 pub use time::TimeFormat;
+pub use value::{Endpoint, Length, Point, Precision};
 
 pub(crate) use operator::{query_param, request_value};
 
@@ -40,6 +42,8 @@ pub struct Names<'a> {
     pub route: &'a str,
     /// The matched virtual host.
     pub virtual_host: &'a str,
+    /// The upstream host, if it was named by DNS or by the config.
+    pub upstream_host: &'a str,
 }
 
 /// A compiled template.

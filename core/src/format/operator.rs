@@ -1,9 +1,9 @@
 //! The operators and what they read.
 
+use super::value::{Endpoint, Length, Point, Precision, address, number};
 use super::{Facts, TimeFormat};
-use crate::http::{Fields, RequestHead};
+use crate::http::{Fields, Name, RequestHead};
 use crate::record::{Addresses, Record};
-use crate::time::Instant;
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -12,17 +12,25 @@ use std::net::SocketAddr;
 #[allow(missing_docs)]
 pub enum Operator {
     StartTime(TimeFormat),
+    EmitTime(TimeFormat),
     Request(HeaderRef),
+    RequestWithoutQuery(HeaderRef),
     Response(HeaderRef),
     Trailer(HeaderRef),
     Protocol,
     ResponseCode,
-    ResponseCodeDetails,
+    ResponseCodeDetails {
+        spaces: bool,
+    },
     ResponseFlags {
         long: bool,
     },
     Bytes(Length),
-    Duration(Point, Point),
+    /// Names and values of the head's fields.
+    RequestFieldBytes,
+    ResponseFieldBytes,
+    TrailerFieldBytes,
+    Duration(Point, Point, Precision),
     Upstream(Endpoint),
     Downstream(Endpoint),
     Client(Endpoint),
@@ -36,59 +44,74 @@ pub enum Operator {
     Hostname,
     Path {
         query: bool,
+        from: PathFrom,
     },
     QueryParam(Box<str>),
-    GrpcStatus,
+    QueryParams {
+        decoded: bool,
+    },
+    GrpcStatus(GrpcForm),
+    /// The request's id.
+    StreamId,
+    UpstreamConnectionId,
+    /// The host's name, or its address.
+    UpstreamHostName {
+        port: bool,
+    },
+    /// Every endpoint that was tried.
+    HostsTried {
+        port: bool,
+    },
+    /// Always the same text.
+    Fixed(&'static str),
     /// Known, but nothing in what is served so far sets it.
     Nothing,
 }
+
+/// Where `%PATH%` takes the path from.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum PathFrom {
+    Original,
+    Current,
+    OriginalOrCurrent,
+}
+
+/// How `%GRPC_STATUS%` is written.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum GrpcForm {
+    Camel,
+    Snake,
+    Number,
+}
+
+/// The gRPC status codes (`google/rpc/code.proto`), in both spellings.
+const GRPC: [(&str, &str); 17] = [
+    ("OK", "OK"),
+    ("Canceled", "CANCELLED"),
+    ("Unknown", "UNKNOWN"),
+    ("InvalidArgument", "INVALID_ARGUMENT"),
+    ("DeadlineExceeded", "DEADLINE_EXCEEDED"),
+    ("NotFound", "NOT_FOUND"),
+    ("AlreadyExists", "ALREADY_EXISTS"),
+    ("PermissionDenied", "PERMISSION_DENIED"),
+    ("ResourceExhausted", "RESOURCE_EXHAUSTED"),
+    ("FailedPrecondition", "FAILED_PRECONDITION"),
+    ("Aborted", "ABORTED"),
+    ("OutOfRange", "OUT_OF_RANGE"),
+    ("Unimplemented", "UNIMPLEMENTED"),
+    ("Internal", "INTERNAL"),
+    ("Unavailable", "UNAVAILABLE"),
+    ("DataLoss", "DATA_LOSS"),
+    ("Unauthenticated", "UNAUTHENTICATED"),
+];
 
 /// A header, or another if the first is missing: `%REQ(X?Y)%`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeaderRef {
     name: Box<str>,
     alternative: Option<Box<str>>,
-}
-
-/// A counted length.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Length {
-    Received,
-    Sent,
-    /// Heads and bodies; what chunked coding adds is not counted.
-    WireReceived,
-    WireSent,
-    UpstreamWireReceived,
-    UpstreamWireSent,
-    RequestHead,
-    ResponseHead,
-    UpstreamRequestHead,
-    UpstreamResponseHead,
-}
-
-/// A point in an exchange's life.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Point {
-    Start,
-    RequestEnd,
-    UpstreamStart,
-    ResponseStart,
-    End,
-}
-
-/// A part of a pair of addresses.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Endpoint {
-    Address,
-    Remote,
-    RemoteIp,
-    RemotePort,
-    Local,
-    LocalIp,
-    LocalPort,
 }
 
 impl HeaderRef {
@@ -125,7 +148,16 @@ impl Operator {
     pub(super) fn is_number(&self) -> bool {
         let port = |part: &Endpoint| matches!(part, Endpoint::RemotePort | Endpoint::LocalPort);
         match self {
-            Operator::ResponseCode | Operator::Bytes(_) | Operator::Duration(..) | Operator::Attempts | Operator::ConnectionId => true,
+            Operator::ResponseCode
+            | Operator::Bytes(_)
+            | Operator::RequestFieldBytes
+            | Operator::ResponseFieldBytes
+            | Operator::TrailerFieldBytes
+            | Operator::Duration(..)
+            | Operator::Attempts
+            | Operator::ConnectionId
+            | Operator::UpstreamConnectionId
+            | Operator::GrpcStatus(GrpcForm::Number) => true,
             Operator::Upstream(part) | Operator::Downstream(part) | Operator::Client(part) => port(part),
             _ => false,
         }
@@ -136,6 +168,10 @@ impl Operator {
         let record = facts.record;
         match self {
             Operator::StartTime(format) => format.write(record.start_wall, out),
+            Operator::EmitTime(format) => format.write(record.end_wall(), out),
+            Operator::RequestWithoutQuery(header) => {
+                return bytes(header.find(|name| request_value(facts.request, name)).map(without_query), out);
+            }
             Operator::Request(header) => return bytes(header.find(|name| request_value(facts.request, name)), out),
             Operator::Response(header) => {
                 let value = |name: &str| facts.response.and_then(|head| field(&head.fields, name));
@@ -147,12 +183,24 @@ impl Operator {
             Operator::Trailer(header) => return bytes(header.find(|name| facts.trailers.and_then(|t| field(t, name))), out),
             Operator::Protocol => out.extend_from_slice(record.protocol.as_str().as_bytes()),
             Operator::ResponseCode => return number(u64::from(record.status), out),
-            Operator::ResponseCodeDetails => return bytes(Some(record.details.as_bytes()).filter(|d| !d.is_empty()), out),
+            Operator::ResponseCodeDetails { spaces } => {
+                let start = out.len();
+                let known = name(&record.details, out);
+                if !spaces {
+                    out[start..].iter_mut().filter(|byte| byte.is_ascii_whitespace()).for_each(|byte| *byte = b'_');
+                }
+                return known;
+            }
             Operator::ResponseFlags { long } => return flags(record, *long, out),
             Operator::Bytes(length) => return number(length.of(record), out),
-            Operator::Duration(from, to) => {
+            Operator::RequestFieldBytes => return number(request_field_bytes(facts.request), out),
+            // `:status` and its value stand among the fields.
+            Operator::ResponseFieldBytes => return number(facts.response.map_or(0, |head| head.fields.byte_size() as u64 + 10), out),
+            Operator::TrailerFieldBytes => return number(facts.trailers.map_or(0, |trailers| trailers.byte_size() as u64), out),
+            Operator::Duration(from, to, precision) => {
                 let (Some(from), Some(to)) = (from.of(record), to.of(record)) else { return false };
-                return number(to.since(from).as_millis() as u64, out);
+                let nanos = i128::from(to.as_nanos()) - i128::from(from.as_nanos());
+                return write!(out, "{}", precision.of(nanos)).is_ok();
             }
             Operator::Upstream(Endpoint::Address) => return address(record.endpoint, out),
             Operator::Upstream(part) => return record.upstream.is_some_and(|pair| part.write(pair, out)),
@@ -171,64 +219,80 @@ impl Operator {
             Operator::RouteName => return name(facts.names.route, out),
             Operator::VirtualHostName => return name(facts.names.virtual_host, out),
             Operator::Hostname => return name(facts.names.hostname, out),
-            Operator::Path { query } => {
-                let original = facts.request.fields.get(crate::http::Name::OriginalPath);
-                let path = original.or_else(|| request_value(facts.request, ":path"));
-                let path = path.map(|path| if *query { path } else { path.split(|byte| *byte == b'?').next().unwrap_or_default() });
-                return bytes(path, out);
+            Operator::Path { query, from } => {
+                let original = || facts.request.fields.get(Name::OriginalPath);
+                let current = || request_value(facts.request, ":path");
+                let path = match from {
+                    PathFrom::Original => original(),
+                    PathFrom::Current => current(),
+                    PathFrom::OriginalOrCurrent => original().or_else(current),
+                };
+                return bytes(if *query { path } else { path.map(without_query) }, out);
             }
             Operator::QueryParam(name) => return bytes(query_param(facts.request, name.as_bytes()), out),
-            Operator::GrpcStatus => {
-                let status = |fields: &Fields| fields.get(crate::http::Name::GrpcStatus).map(<[u8]>::to_vec);
-                let value = facts.trailers.and_then(status).or_else(|| facts.response.and_then(|r| status(&r.fields)));
-                return bytes(value.as_deref(), out);
+            Operator::QueryParams { decoded } => {
+                let query = facts.request.query().filter(|query| !query.is_empty());
+                return match decoded {
+                    true => bytes(query.map(crate::http::path::percent_decode).as_deref(), out),
+                    false => bytes(query, out),
+                };
             }
+            Operator::GrpcStatus(form) => return form.write(facts, out),
+            Operator::StreamId => return bytes(facts.request.fields.get(Name::XRequestId), out),
+            Operator::UpstreamConnectionId => return record.upstream_connection.is_some_and(|id| number(id, out)),
+            Operator::UpstreamHostName { port } => {
+                let host = facts.names.upstream_host;
+                return match record.endpoint {
+                    Some(endpoint) if host.is_empty() => endpoint_text(endpoint, *port, out),
+                    Some(endpoint) => name(host, out) && (!port || write!(out, ":{}", endpoint.port()).is_ok()),
+                    None => false,
+                };
+            }
+            Operator::HostsTried { port } => {
+                for (index, endpoint) in record.earlier_endpoints.iter().chain(&record.endpoint).enumerate() {
+                    out.extend_from_slice(if index > 0 { b"," } else { b"" });
+                    endpoint_text(*endpoint, *port, out);
+                }
+                return record.endpoint.is_some();
+            }
+            Operator::Fixed(text) => out.extend_from_slice(text.as_bytes()),
             Operator::Nothing => return false,
         }
         true
     }
 }
 
-impl Length {
-    fn of(self, record: &Record) -> u64 {
-        match self {
-            Length::Received => record.bytes_received,
-            Length::Sent => record.bytes_sent,
-            Length::WireReceived => record.request_head_bytes + record.bytes_received,
-            Length::WireSent => record.response_head_bytes + record.bytes_sent,
-            Length::UpstreamWireReceived => record.upstream_head_received + record.upstream_bytes_received,
-            Length::UpstreamWireSent => record.upstream_head_sent + record.upstream_bytes_sent,
-            Length::RequestHead => record.request_head_bytes,
-            Length::ResponseHead => record.response_head_bytes,
-            Length::UpstreamRequestHead => record.upstream_head_sent,
-            Length::UpstreamResponseHead => record.upstream_head_received,
+impl GrpcForm {
+    fn write(self, facts: &Facts<'_>, out: &mut Vec<u8>) -> bool {
+        let trailers = facts.trailers.and_then(|trailers| trailers.get(Name::GrpcStatus));
+        let status = trailers.or_else(|| facts.response.and_then(|head| head.fields.get(Name::GrpcStatus)));
+        let code = status.and_then(|status| std::str::from_utf8(status).ok()?.parse::<usize>().ok());
+        match (self, code.and_then(|code| GRPC.get(code))) {
+            (GrpcForm::Camel, Some((camel, _))) => name(camel, out),
+            (GrpcForm::Snake, Some((_, snake))) => name(snake, out),
+            // A code that has no name is written as it came.
+            _ => bytes(status, out),
         }
     }
 }
 
-impl Point {
-    fn of(self, record: &Record) -> Option<Instant> {
-        match self {
-            Point::Start => Some(record.start),
-            Point::RequestEnd => record.request_end,
-            Point::UpstreamStart => record.upstream_start,
-            Point::ResponseStart => record.response_start,
-            Point::End => record.end,
-        }
+fn endpoint_text(endpoint: SocketAddr, port: bool, out: &mut Vec<u8>) -> bool {
+    match port {
+        true => address(Some(endpoint), out),
+        false => write!(out, "{}", endpoint.ip()).is_ok(),
     }
 }
 
-impl Endpoint {
-    fn write(self, pair: Addresses, out: &mut Vec<u8>) -> bool {
-        match self {
-            Endpoint::Address | Endpoint::Remote => address(Some(pair.remote), out),
-            Endpoint::Local => address(Some(pair.local), out),
-            Endpoint::RemoteIp => write!(out, "{}", pair.remote.ip()).is_ok(),
-            Endpoint::LocalIp => write!(out, "{}", pair.local.ip()).is_ok(),
-            Endpoint::RemotePort => number(u64::from(pair.remote.port()), out),
-            Endpoint::LocalPort => number(u64::from(pair.local.port()), out),
-        }
-    }
+fn without_query(path: &[u8]) -> &[u8] {
+    path.split(|byte| *byte == b'?').next().unwrap_or_default()
+}
+
+/// As Envoy counts them: method, path, scheme and authority are fields too.
+fn request_field_bytes(head: &RequestHead) -> u64 {
+    let pseudo = [(":method", head.method()), (":path", head.path_and_query()), (":scheme", head.scheme.as_str().as_bytes())];
+    let pseudo: usize = pseudo.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let host = if head.fields.has(Name::Host) { ":authority".len() - "host".len() } else { 0 };
+    (head.fields.byte_size() + pseudo + host) as u64
 }
 
 fn bytes(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
@@ -238,15 +302,6 @@ fn bytes(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
 
 fn name(value: &str, out: &mut Vec<u8>) -> bool {
     bytes(Some(value.as_bytes()).filter(|v| !v.is_empty()), out)
-}
-
-fn number(value: u64, out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-    true
-}
-
-fn address(value: Option<SocketAddr>, out: &mut Vec<u8>) -> bool {
-    value.is_some_and(|address| write!(out, "{address}").is_ok())
 }
 
 fn flags(record: &Record, long: bool, out: &mut Vec<u8>) -> bool {

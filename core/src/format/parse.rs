@@ -1,6 +1,7 @@
 //! From text to templates.
 
-use super::operator::{Endpoint, HeaderRef, Length, Operator, Point};
+use super::operator::{GrpcForm, HeaderRef, Operator, PathFrom};
+use super::value::{Endpoint, Length, Point, Precision};
 use super::{Piece, TimeFormat};
 
 /// Why a template does not compile.
@@ -92,38 +93,87 @@ fn split(text: &str) -> Result<(&str, Option<&str>, Option<usize>), FormatError>
 
 /// Envoy's other operators.
 const NOT_YET: &[&str] = &[
-    "ACCESS_LOG_TYPE",
     "CEL",
     "CLUSTER_METADATA",
-    "COMMON_DURATION",
-    "CUSTOM_FLAGS",
+    "COALESCE",
     "DOWNSTREAM_DETECTED_CLOSE_TYPE",
-    "DOWNSTREAM_HANDSHAKE_DURATION",
     "DOWNSTREAM_LOCAL_CLOSE_REASON",
-    "DYNAMIC_METADATA",
-    "EMIT_TIME",
+    "EMIT_TIME_LOCAL",
     "ENVIRONMENT",
-    "FILTER_STATE",
-    "LISTENER_NAME",
     "LOCAL_REPLY_BODY",
     "METADATA",
-    "QUERY_PARAMS",
-    "REQUEST_HEADERS_BYTES",
-    "RESPONSE_HEADERS_BYTES",
-    "RESPONSE_TRAILERS_BYTES",
-    "ROUNDTRIP_DURATION",
     "START_TIME_LOCAL",
-    "STREAM_ID",
+    "TYPED_CEL",
     "UNIQUE_ID",
-    "UPSTREAM_CONNECTION_ID",
+    "UPSTREAM_CONNECTION_IDS_ATTEMPTED",
     "UPSTREAM_CONNECTION_POOL_READY_DURATION",
     "UPSTREAM_DETECTED_CLOSE_TYPE",
-    "UPSTREAM_FILTER_STATE",
-    "UPSTREAM_HOST_NAME",
-    "UPSTREAM_HOST_NAME_WITHOUT_PORT",
-    "UPSTREAM_HOSTS_ATTEMPTED",
+    "UPSTREAM_HOST_NAMES_ATTEMPTED",
+    "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT",
     "UPSTREAM_LOCAL_CLOSE_REASON",
     "UPSTREAM_METADATA",
+];
+
+/// Operators of what no connection here has (TLS, QUIC, internal listeners, listener filters) and no filter sets.
+/// Their arguments do not matter.
+const NEVER_SET: &[&str] = &[
+    "CONNECTION_TERMINATION_DETAILS",
+    "CUSTOM_FLAGS",
+    "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID",
+    "DOWNSTREAM_HANDSHAKE_DURATION",
+    "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID",
+    "DOWNSTREAM_LOCAL_DNS_SAN",
+    "DOWNSTREAM_LOCAL_EMAIL_SAN",
+    "DOWNSTREAM_LOCAL_IP_SAN",
+    "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
+    "DOWNSTREAM_LOCAL_SUBJECT",
+    "DOWNSTREAM_LOCAL_URI_SAN",
+    "DOWNSTREAM_PEER_CERT",
+    "DOWNSTREAM_PEER_CERT_V_END",
+    "DOWNSTREAM_PEER_CERT_V_START",
+    "DOWNSTREAM_PEER_DNS_SAN",
+    "DOWNSTREAM_PEER_EMAIL_SAN",
+    "DOWNSTREAM_PEER_FINGERPRINT_1",
+    "DOWNSTREAM_PEER_FINGERPRINT_256",
+    "DOWNSTREAM_PEER_IP_SAN",
+    "DOWNSTREAM_PEER_ISSUER",
+    "DOWNSTREAM_PEER_OTHERNAME_SAN",
+    "DOWNSTREAM_PEER_SERIAL",
+    "DOWNSTREAM_PEER_SUBJECT",
+    "DOWNSTREAM_PEER_URI_SAN",
+    "DOWNSTREAM_TLS_CIPHER",
+    "DOWNSTREAM_TLS_GROUP",
+    "DOWNSTREAM_TLS_SESSION_ID",
+    "DOWNSTREAM_TLS_VERSION",
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
+    "DYNAMIC_METADATA",
+    "FILTER_CHAIN_NAME",
+    "FILTER_STATE",
+    "REQUESTED_SERVER_NAME",
+    "ROUNDTRIP_DURATION",
+    "SPAN_ID",
+    "TLS_JA3_FINGERPRINT",
+    "TLS_JA4_FINGERPRINT",
+    "TRACE_ID",
+    "UPSTREAM_FILTER_STATE",
+    "UPSTREAM_LOCAL_DNS_SAN",
+    "UPSTREAM_LOCAL_IP_SAN",
+    "UPSTREAM_LOCAL_URI_SAN",
+    "UPSTREAM_PEER_CERT",
+    "UPSTREAM_PEER_CERT_V_END",
+    "UPSTREAM_PEER_CERT_V_START",
+    "UPSTREAM_PEER_DNS_SAN",
+    "UPSTREAM_PEER_IP_SAN",
+    "UPSTREAM_PEER_ISSUER",
+    "UPSTREAM_PEER_SUBJECT",
+    "UPSTREAM_PEER_URI_SAN",
+    "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID",
+    "UPSTREAM_SERVER_NAME",
+    "UPSTREAM_TLS_CIPHER",
+    "UPSTREAM_TLS_GROUP",
+    "UPSTREAM_TLS_SESSION_ID",
+    "UPSTREAM_TLS_VERSION",
+    "VIRTUAL_CLUSTER_NAME",
 ];
 
 /// `Err(None)`: there is no such operator. `Err(Some(why))`: it cannot take this argument.
@@ -133,20 +183,24 @@ fn named(name: &str, argument: Option<&str>) -> Result<Operator, Option<String>>
             argument.filter(|a| !a.is_empty()).ok_or_else(|| Some("needs a header name: `(NAME)` or `(NAME?ALTERNATIVE)`".to_owned()))?;
         Ok(HeaderRef::parse(argument))
     };
-    const WITH_ARGUMENT: [&str; 8] = ["START_TIME", "REQ", "RESP", "TRAILER", "REQUEST_HEADER", "RESPONSE_HEADER", "QUERY_PARAM", "PATH"];
-    if argument.is_some_and(|argument| !argument.is_empty()) && !WITH_ARGUMENT.contains(&name) {
-        return Err(Some("Weir does not implement an argument here".to_owned()));
+    if NEVER_SET.contains(&name) {
+        return Ok(Operator::Nothing);
     }
+    let argument = argument.filter(|argument| !argument.is_empty());
+    if argument.is_some() && !takes_argument(name) {
+        return Err(Some("takes no argument".to_owned()));
+    }
+    let millis = |from, to| Operator::Duration(from, to, Precision::Milliseconds);
     Ok(match name {
         "START_TIME" => Operator::StartTime(TimeFormat::parse(argument.unwrap_or_default())),
-        "REQ" => Operator::Request(header()?),
-        "RESP" => Operator::Response(header()?),
-        "TRAILER" => Operator::Trailer(header()?),
-        "REQUEST_HEADER" => Operator::Request(header()?),
-        "RESPONSE_HEADER" => Operator::Response(header()?),
+        "EMIT_TIME" => Operator::EmitTime(TimeFormat::parse(argument.unwrap_or_default())),
+        "REQ" | "REQUEST_HEADER" => Operator::Request(header()?),
+        "REQ_WITHOUT_QUERY" => Operator::RequestWithoutQuery(header()?),
+        "RESP" | "RESPONSE_HEADER" => Operator::Response(header()?),
+        "TRAILER" | "RESPONSE_TRAILER" => Operator::Trailer(header()?),
         "PROTOCOL" => Operator::Protocol,
         "RESPONSE_CODE" => Operator::ResponseCode,
-        "RESPONSE_CODE_DETAILS" => Operator::ResponseCodeDetails,
+        "RESPONSE_CODE_DETAILS" => Operator::ResponseCodeDetails { spaces: one_of(argument, [("", false), ("ALLOW_WHITESPACES", true)])? },
         "RESPONSE_FLAGS" => Operator::ResponseFlags { long: false },
         "RESPONSE_FLAGS_LONG" => Operator::ResponseFlags { long: true },
         "BYTES_RECEIVED" => Operator::Bytes(Length::Received),
@@ -155,63 +209,125 @@ fn named(name: &str, argument: Option<&str>) -> Result<Operator, Option<String>>
         "DOWNSTREAM_WIRE_BYTES_SENT" => Operator::Bytes(Length::WireSent),
         "UPSTREAM_WIRE_BYTES_RECEIVED" => Operator::Bytes(Length::UpstreamWireReceived),
         "UPSTREAM_WIRE_BYTES_SENT" => Operator::Bytes(Length::UpstreamWireSent),
-        "DOWNSTREAM_HEADER_BYTES_RECEIVED" => Operator::Bytes(Length::RequestHead),
-        "DOWNSTREAM_HEADER_BYTES_SENT" => Operator::Bytes(Length::ResponseHead),
-        "UPSTREAM_HEADER_BYTES_SENT" => Operator::Bytes(Length::UpstreamRequestHead),
-        "UPSTREAM_HEADER_BYTES_RECEIVED" => Operator::Bytes(Length::UpstreamResponseHead),
+        "DOWNSTREAM_HEADER_BYTES_RECEIVED" | "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" => Operator::Bytes(Length::RequestHead),
+        "DOWNSTREAM_HEADER_BYTES_SENT" | "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" => Operator::Bytes(Length::ResponseHead),
+        "UPSTREAM_HEADER_BYTES_SENT" | "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" => Operator::Bytes(Length::UpstreamRequestHead),
+        "UPSTREAM_HEADER_BYTES_RECEIVED" | "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" => Operator::Bytes(Length::UpstreamResponseHead),
         "UPSTREAM_PROTOCOL" => Operator::UpstreamProtocol,
-        "DURATION" => Operator::Duration(Point::Start, Point::End),
-        "REQUEST_DURATION" => Operator::Duration(Point::Start, Point::RequestEnd),
-        "REQUEST_TX_DURATION" => Operator::Duration(Point::Start, Point::UpstreamStart),
-        "RESPONSE_DURATION" => Operator::Duration(Point::Start, Point::ResponseStart),
-        "RESPONSE_TX_DURATION" => Operator::Duration(Point::ResponseStart, Point::End),
+        "DURATION" => millis(Point::Start, Point::End),
+        "REQUEST_DURATION" => millis(Point::Start, Point::RequestEnd),
+        "REQUEST_TX_DURATION" => millis(Point::Start, Point::UpstreamEnd),
+        "RESPONSE_DURATION" => millis(Point::Start, Point::ResponseStart),
+        "RESPONSE_TX_DURATION" => millis(Point::ResponseStart, Point::End),
+        "COMMON_DURATION" => common_duration(argument)?,
+        "BYTES_RETRANSMITTED" | "PACKETS_RETRANSMITTED" => Operator::Bytes(Length::Zero),
+        "REQUEST_HEADERS_BYTES" => Operator::RequestFieldBytes,
+        "RESPONSE_HEADERS_BYTES" => Operator::ResponseFieldBytes,
+        "RESPONSE_TRAILERS_BYTES" => Operator::TrailerFieldBytes,
+        "UPSTREAM_HOST_NAME" => Operator::UpstreamHostName { port: true },
+        "UPSTREAM_HOST_NAME_WITHOUT_PORT" => Operator::UpstreamHostName { port: false },
+        "UPSTREAM_HOSTS_ATTEMPTED" => Operator::HostsTried { port: true },
+        "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT" => Operator::HostsTried { port: false },
+        "UPSTREAM_CONNECTION_ID" => Operator::UpstreamConnectionId,
         "UPSTREAM_HOST" => Operator::Upstream(Endpoint::Address),
         "UPSTREAM_REMOTE_ADDRESS" => Operator::Upstream(Endpoint::Remote),
-        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Operator::Upstream(Endpoint::RemoteIp),
+        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Operator::Upstream(without_port(argument, Endpoint::RemoteIp, Endpoint::RemoteNet)?),
         "UPSTREAM_REMOTE_PORT" => Operator::Upstream(Endpoint::RemotePort),
         "UPSTREAM_LOCAL_ADDRESS" => Operator::Upstream(Endpoint::Local),
-        "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => Operator::Upstream(Endpoint::LocalIp),
+        "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => Operator::Upstream(without_port(argument, Endpoint::LocalIp, Endpoint::LocalNet)?),
         "UPSTREAM_LOCAL_PORT" => Operator::Upstream(Endpoint::LocalPort),
         "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Operator::UpstreamCluster,
         "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Operator::Attempts,
         "UPSTREAM_TRANSPORT_FAILURE_REASON" => Operator::TransportFailure,
         "DOWNSTREAM_REMOTE_ADDRESS" => Operator::Client(Endpoint::Address),
-        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Operator::Client(Endpoint::RemoteIp),
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Operator::Client(without_port(argument, Endpoint::RemoteIp, Endpoint::RemoteNet)?),
         "DOWNSTREAM_REMOTE_PORT" => Operator::Client(Endpoint::RemotePort),
         "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Operator::Downstream(Endpoint::Remote),
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => Operator::Downstream(Endpoint::RemoteIp),
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => {
+            Operator::Downstream(without_port(argument, Endpoint::RemoteIp, Endpoint::RemoteNet)?)
+        }
         "DOWNSTREAM_DIRECT_REMOTE_PORT" => Operator::Downstream(Endpoint::RemotePort),
-        "DOWNSTREAM_LOCAL_ADDRESS" => Operator::Downstream(Endpoint::Local),
-        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => Operator::Downstream(Endpoint::LocalIp),
-        "DOWNSTREAM_LOCAL_PORT" => Operator::Downstream(Endpoint::LocalPort),
+        "DOWNSTREAM_LOCAL_ADDRESS" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS" => Operator::Downstream(Endpoint::Local),
+        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT" => {
+            Operator::Downstream(without_port(argument, Endpoint::LocalIp, Endpoint::LocalNet)?)
+        }
+        "DOWNSTREAM_LOCAL_PORT" | "DOWNSTREAM_DIRECT_LOCAL_PORT" => Operator::Downstream(Endpoint::LocalPort),
         "CONNECTION_ID" => Operator::ConnectionId,
         "ROUTE_NAME" => Operator::RouteName,
         "VIRTUAL_HOST_NAME" => Operator::VirtualHostName,
         "HOSTNAME" => Operator::Hostname,
-        "PATH" => match argument {
-            None | Some("" | "WQ") => Operator::Path { query: true },
-            Some("NQ") => Operator::Path { query: false },
-            Some(_) => return Err(Some("takes `WQ` or `NQ`".to_owned())),
-        },
+        "PATH" => {
+            let (query, from) = argument.unwrap_or_default().split_once(':').unwrap_or((argument.unwrap_or_default(), ""));
+            Operator::Path {
+                query: one_of(Some(query), [("", true), ("WQ", true), ("NQ", false)])?,
+                from: one_of(
+                    Some(from),
+                    [
+                        ("", PathFrom::OriginalOrCurrent),
+                        ("ORIG_OR_PATH", PathFrom::OriginalOrCurrent),
+                        ("ORIG", PathFrom::Original),
+                        ("PATH", PathFrom::Current),
+                    ],
+                )?,
+            }
+        }
         "QUERY_PARAM" => Operator::QueryParam(argument.ok_or_else(|| Some("needs a parameter name".to_owned()))?.into()),
-        "GRPC_STATUS" | "GRPC_STATUS_NUMBER" => Operator::GrpcStatus,
-        // Known, and never set for plain HTTP/1.
-        "REQUESTED_SERVER_NAME"
-        | "CONNECTION_TERMINATION_DETAILS"
-        | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
-        | "DOWNSTREAM_TLS_VERSION"
-        | "DOWNSTREAM_TLS_CIPHER"
-        | "DOWNSTREAM_TLS_SESSION_ID"
-        | "DOWNSTREAM_PEER_SUBJECT"
-        | "DOWNSTREAM_PEER_URI_SAN"
-        | "DOWNSTREAM_LOCAL_URI_SAN"
-        | "VIRTUAL_CLUSTER_NAME"
-        | "TRACE_ID"
-        | "SPAN_ID"
-        | "FILTER_CHAIN_NAME"
-        | "UPSTREAM_TLS_VERSION"
-        | "UPSTREAM_TLS_CIPHER"
-        | "UPSTREAM_PEER_SUBJECT" => Operator::Nothing,
+        "QUERY_PARAMS" => Operator::QueryParams { decoded: one_of(argument, [("", false), ("ORIG", false), ("DECODED", true)])? },
+        "GRPC_STATUS" => Operator::GrpcStatus(one_of(
+            argument,
+            [("", GrpcForm::Camel), ("CAMEL_STRING", GrpcForm::Camel), ("SNAKE_STRING", GrpcForm::Snake), ("NUMBER", GrpcForm::Number)],
+        )?),
+        "GRPC_STATUS_NUMBER" => Operator::GrpcStatus(GrpcForm::Number),
+        "STREAM_ID" => Operator::StreamId,
+        "ACCESS_LOG_TYPE" => Operator::Fixed("DownstreamEnd"),
         _ => return Err(None),
     })
+}
+
+fn takes_argument(name: &str) -> bool {
+    const NAMES: [&str; 15] = [
+        "START_TIME",
+        "EMIT_TIME",
+        "REQ",
+        "REQ_WITHOUT_QUERY",
+        "RESP",
+        "TRAILER",
+        "REQUEST_HEADER",
+        "RESPONSE_HEADER",
+        "RESPONSE_TRAILER",
+        "RESPONSE_CODE_DETAILS",
+        "COMMON_DURATION",
+        "QUERY_PARAM",
+        "QUERY_PARAMS",
+        "PATH",
+        "GRPC_STATUS",
+    ];
+    // What is not known at all is told by its name, not by its argument.
+    NAMES.contains(&name) || NOT_YET.contains(&name) || name.ends_with("_WITHOUT_PORT")
+}
+
+/// The value of an argument that must be one of a few words; the empty one stands for none.
+fn one_of<T: Copy, const N: usize>(argument: Option<&str>, words: [(&str, T); N]) -> Result<T, Option<String>> {
+    let given = argument.unwrap_or_default();
+    let found = words.iter().find(|(word, _)| *word == given).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).filter(|word| word != "``").collect();
+        Some(format!("takes {}, not `{given}`", words.join(" or ")))
+    })
+}
+
+fn common_duration(argument: Option<&str>) -> Result<Operator, Option<String>> {
+    let parts: Vec<&str> = argument.unwrap_or_default().split(':').collect();
+    let [from, to, precision] = parts[..] else {
+        return Err(Some("needs a start, an end and a precision: `(DS_RX_BEG:DS_TX_END:ms)`".to_owned()));
+    };
+    let words = [("ms", Precision::Milliseconds), ("us", Precision::Microseconds), ("ns", Precision::Nanoseconds)];
+    Ok(Operator::Duration(Point::named(from), Point::named(to), one_of(Some(precision), words)?))
+}
+
+/// An address, or the network of the given length that it lies in.
+fn without_port(bits: Option<&str>, address: Endpoint, network: fn(u8) -> Endpoint) -> Result<Endpoint, Option<String>> {
+    let Some(bits) = bits else { return Ok(address) };
+    let bits = bits.parse().ok().filter(|bits| *bits <= 128);
+    bits.map(network).ok_or_else(|| Some("takes a prefix length of 0 to 32 (IPv4) or 128 (IPv6)".to_owned()))
 }

@@ -103,6 +103,11 @@ fn unescape(path: &[u8], which: impl Fn(u8) -> bool) -> Vec<u8> {
     out
 }
 
+/// Decodes the escapes of `text`, but not those of control characters: what comes out may stand on a line.
+pub fn percent_decode(text: &[u8]) -> Vec<u8> {
+    unescape(text, |byte| !byte.is_ascii_control())
+}
+
 fn unescape_slashes(path: &[u8]) -> Vec<u8> {
     unescape(path, |byte| matches!(byte, b'/' | b'\\'))
 }

@@ -34,28 +34,35 @@ fn read_logger(config: &Reader<'_>) -> Option<(LogSink, LogFormat)> {
     };
     let mut format = config.message("log_format", |format| read_format(&format)).flatten();
     if format.is_none() && matches!(config.type_name(), "envoy.extensions.access_loggers.file.v3.FileAccessLog") {
-        format = config.str("format").and_then(|text| template(config, "format", text)).map(LogFormat::Text);
+        format = config.str("format").and_then(|text| template(config, "format", text)).map(dashed);
         format = format.or_else(|| config.json("json_format").map(|json| LogFormat::Json(json_template(config, "json_format", json))));
         format = format
             .or_else(|| config.json("typed_json_format").map(|json| LogFormat::Json(json_template(config, "typed_json_format", json))));
     }
     if format.is_none() && !config.has("log_format") {
-        format = Template::parse(DEFAULT_ACCESS_LOG).ok().map(LogFormat::Text);
+        format = Template::parse(DEFAULT_ACCESS_LOG).ok().map(dashed);
     }
     Some((sink, format?))
 }
 
 fn read_format(format: &Reader<'_>) -> Option<LogFormat> {
     format.ignore(&["content_type"]);
+    let omit = format.bool("omit_empty_values").unwrap_or(false);
     if let Some(json) = format.json("json_format") {
-        return Some(LogFormat::Json(json_template(format, "json_format", json)));
+        let template = json_template(format, "json_format", json);
+        return Some(LogFormat::Json(if omit { template.without_unknown() } else { template }));
     }
-    if let Some(text) = format.text("text_format") {
-        return template(format, "text_format", text).map(LogFormat::Text);
-    }
-    format
-        .message("text_format_source", |source| source.text("inline_string").and_then(|text| template(&source, "inline_string", text)))?
-        .map(LogFormat::Text)
+    let text = match format.text("text_format") {
+        Some(text) => template(format, "text_format", text),
+        None => format.message("text_format_source", |source| {
+            source.text("inline_string").and_then(|text| template(&source, "inline_string", text))
+        })?,
+    };
+    text.map(|template| LogFormat::Text(template, if omit { "" } else { "-" }))
+}
+
+fn dashed(template: Template) -> LogFormat {
+    LogFormat::Text(template, "-")
 }
 
 fn template(reader: &Reader<'_>, field: &str, text: &str) -> Option<Template> {
@@ -73,7 +80,7 @@ fn json_template(reader: &Reader<'_>, field: &str, json: &Json) -> JsonTemplate 
             let mut entries: Vec<_> =
                 entries.iter().map(|(key, value)| (key.as_str().into(), json_template(reader, field, value))).collect();
             entries.sort_by(|a: &(Box<str>, JsonTemplate), b| a.0.cmp(&b.0));
-            JsonTemplate::Object(entries)
+            JsonTemplate::Object { entries, omit_unknown: false }
         }
     }
 }
