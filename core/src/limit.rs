@@ -79,6 +79,7 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(600);
 /// has just made or just been answered on.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
-/// Bodies given to connections that were half-closed or ended early are read and dropped up to this many
-/// bytes before the connection is cut, so that the peer sees our answer and not a reset.
-pub const DISCARD: usize = 256 << 10;
+/// What a client still sends when its connection is to end is read and dropped for at most so long, so that it
+/// sees our answer and not a reset (RFC 9112 section 9.6; nginx's `lingering_time`). It ends earlier if nothing
+/// comes for `delayed_close_timeout`.
+pub const LINGER: Duration = Duration::from_secs(30);

@@ -69,6 +69,14 @@ fn listeners_do_not_share_a_name_or_an_address() {
 }
 
 #[test]
+fn a_transport_socket_without_a_config_is_no_plain_text() {
+    let yaml = "static_resources:\n  clusters:\n  - name: u\n    transport_socket: { name: envoy.transport_sockets.tls }\n";
+    let text = diagnose(yaml);
+    assert!(text.contains("envoy.yaml:4:") && text.contains("needs a `typed_config`: without one nothing would be encrypted"), "{text}");
+    assert_eq!(diagnose(&yaml.replace("tls }", "raw_buffer }")), "=> loads");
+}
+
+#[test]
 fn ten_thousand_clusters() {
     let mut yaml = String::from("static_resources:\n  clusters:\n");
     for n in 0..10_000 {

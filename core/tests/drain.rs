@@ -177,3 +177,21 @@ fn a_removed_listener_drains() {
     assert!(pair.received(busy).contains("connection: close"));
     pair.client_closes(busy);
 }
+
+#[test]
+fn a_listener_that_moves_drains_its_old_address() {
+    let at = |port: u16| pair::config(&pair::plain().replacen("port_value: 0", &format!("port_value: {port}"), 1));
+    let mut pair = Pair::with(at(8080), std::sync::Arc::default(), pair::Cut::Whole);
+    let old = pair.connect();
+    pair.send(old, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    pair.engine.handle_config(at(8081), pair.now);
+    pair.pump();
+    let new = pair.connect();
+    pair.answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert!(pair.received(old).contains("connection: close\r\n"));
+    pair.send(new, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    pair.answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let answer = pair.received(new);
+    assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("connection: close"), "{answer}");
+    pair.assert_quiet();
+}

@@ -147,7 +147,8 @@ fn a_response_that_breaks_off_is_not_passed_on_as_whole() {
         let upstream = pair.upstream();
         pair.answer(answer);
         pair.eof(upstream);
-        assert!(pair.is_closed(client));
+        assert!(pair.peer(client).fin);
+        pair.client_closes(client);
         assert!(!pair.received(client).ends_with("0\r\n\r\n"));
         assert_eq!(pair.peer(client).reset, reset);
         assert!(pair.log[0].contains(" 200 UPE "), "{:?}", pair.log);

@@ -21,7 +21,8 @@ const TABLE: &[(u16, &str, &str)] = &[
     (400, "9110 9.1 methods are case-sensitive", "get /~\r\n"),
     (400, "9110 9.1 not a token", "G(T /~\r\n"),
     (400, "9112 3 no method", " /~\r\n"),
-    (426, "9112 2.3 other versions", "GET / HTTP/2.0\r\nHost: h\r\n\r\n"),
+    (505, "9110 15.6.6 another major version", "GET / HTTP/2.0\r\nHost: h\r\n\r\n"),
+    (0, "9110 2.5 a later minor version is read as 1.1", "GET / HTTP/1.2\r\nHost: h\r\n\r\n"),
     (426, "9112 2.3 HTTP/1.0, unless it is allowed", "GET / HTTP/1.0\r\nHost: h\r\n\r\n"),
     (400, "9112 2.3 lower-case version", "GET / http/1.1\r\nHost: h\r\n\r\n"),
     // RFC 9112 section 3.2: request target.

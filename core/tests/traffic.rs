@@ -179,6 +179,48 @@ fn an_upgrade_becomes_a_tunnel() {
 }
 
 #[test]
+fn a_tunnel_never_becomes_http_again() {
+    let ends: [fn(&mut Pair); 3] =
+        [|pair| pair.reset(pair.upstream()), |pair| pair.advance(std::time::Duration::from_millis(500)), |pair| pair.eof(pair.upstream())];
+    for end in ends {
+        let mut pair = Pair::new(&with("upgrade_configs: [{ upgrade_type: websocket }]\nstream_idle_timeout: 0.5s", "", ""));
+        let client = pair.connect();
+        pair.send(client, "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        pair.answer("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+        end(&mut pair);
+        assert!(pair.peer(client).fin || pair.is_closed(client), "the client is told");
+        let (before, upstreams) = (pair.received(client), pair.upstreams.len());
+        pair.send(client, "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!((pair.received(client), pair.upstreams.len()), (before, upstreams), "bytes of a tunnel are no request");
+    }
+}
+
+#[test]
+fn what_a_client_goes_on_to_send_does_not_cost_it_an_early_answer() {
+    let mut pair = Pair::new(&plain());
+    let client = pair.connect();
+    pair.send(client, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n");
+    pair.answer("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno");
+    // It sends on for ten seconds: nothing closes under it. Then it stops, and the connection ends.
+    for _ in 0..100 {
+        pair.send(client, vec![b'x'; 100_000]);
+        pair.advance(std::time::Duration::from_millis(100));
+        assert!(!pair.is_closed(client));
+    }
+    pair.advance(std::time::Duration::from_secs(1));
+    assert!(pair.is_closed(client) && pair.received(client).ends_with("no"));
+    // One that never stops is cut in the end.
+    let client = pair.connect();
+    pair.send(client, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n");
+    pair.answer("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno");
+    for _ in 0..310 {
+        pair.send(client, "x");
+        pair.advance(std::time::Duration::from_millis(100));
+    }
+    assert!(pair.is_closed(client));
+}
+
+#[test]
 fn an_upgrade_that_is_not_configured_is_refused() {
     let mut pair = Pair::new(&plain());
     let client = pair.connect();

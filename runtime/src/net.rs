@@ -2,6 +2,8 @@
 
 use bytes::BytesMut;
 use rustix::net::RecvFlags;
+#[cfg(target_os = "linux")]
+use socket2::SockFilter;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::future::Future;
 use std::io;
@@ -29,6 +31,9 @@ pub trait Net: Clone + 'static {
 
     /// Accepts a connection.
     fn poll_accept(&self, listener: &Self::Listener, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Addresses)>>;
+
+    /// Lets no new connection begin. Those that have begun can be accepted as before.
+    fn refuse_new(&self, listener: &Self::Listener) -> io::Result<()>;
 
     /// Accepts what the kernel has accepted already, whatever the runtime has heard of it.
     fn accept_now(&self, listener: &Self::Listener) -> io::Result<(Self::Stream, Addresses)>;
@@ -79,6 +84,29 @@ impl Net for TokioNet {
             let local = stream.local_addr()?;
             Ok((stream, Addresses { local, remote }))
         })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn refuse_new(&self, listener: &Self::Listener) -> io::Result<()> {
+        // Classic BPF over the TCP header: load the byte of flags; drop the segment if of SYN and ACK only SYN is
+        // set. The client tries again after a second and finds the port closed, or another process on it.
+        const LOAD_BYTE: u16 = 0x30;
+        const AND: u16 = 0x54;
+        const JUMP_IF_EQUAL: u16 = 0x15;
+        const RETURN: u16 = 0x06;
+        let (syn, syn_or_ack) = (0x02, 0x12);
+        SockRef::from(listener).attach_filter(&[
+            SockFilter::new(LOAD_BYTE, 0, 0, 13),
+            SockFilter::new(AND, 0, 0, syn_or_ack),
+            SockFilter::new(JUMP_IF_EQUAL, 0, 1, syn),
+            SockFilter::new(RETURN, 0, 0, 0),
+            SockFilter::new(RETURN, 0, 0, u32::MAX),
+        ])
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn refuse_new(&self, _: &Self::Listener) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn accept_now(&self, listener: &Self::Listener) -> io::Result<(Self::Stream, Addresses)> {

@@ -24,6 +24,10 @@ use weir_core::config::{Bind, Config};
 use weir_core::id::QueryId;
 use weir_core::shared::Shared;
 
+/// What connections that have begun get to end their handshake before their listening socket closes: a round trip
+/// over half the globe.
+const HANDSHAKE: Duration = Duration::from_millis(200);
+
 /// A running proxy, as its primary thread sees it.
 pub struct Primary<N: Net> {
     net: N,
@@ -192,11 +196,11 @@ impl<N: Net + Send + Sync> Primary<N> {
         while self.drained < self.workers.len() {
             tokio::select! {
                 biased;
-                _ = signals.term.recv() => self.drain_on("SIGTERM"),
-                _ = signals.int.recv() => self.drain_on("SIGINT"),
+                _ = signals.term.recv() => self.drain_on("SIGTERM").await,
+                _ = signals.int.recv() => self.drain_on("SIGINT").await,
                 _ = signals.hup.recv() => self.reload().await,
-                () = state.quit.notified() => self.drain_on("/quitquitquit"),
-                () = state.drain.notified() => self.drain_listeners(),
+                () = state.quit.notified() => self.drain_on("/quitquitquit").await,
+                () = state.drain.notified() => self.drain_listeners().await,
                 upcall = self.upcalls.recv() => match upcall {
                     Some(upcall) => self.upcall(upcall),
                     None => break,
@@ -243,7 +247,7 @@ impl<N: Net + Send + Sync> Primary<N> {
     }
 
     /// The first signal drains; the second ends at once.
-    fn drain_on(&mut self, why: &str) {
+    async fn drain_on(&mut self, why: &str) {
         let time = if self.draining { Duration::ZERO } else { Duration::from_secs(self.args.drain_time) };
         match self.draining {
             false => tracing::info!("{why}: draining for at most {} s; a second signal ends at once", self.args.drain_time),
@@ -251,13 +255,26 @@ impl<N: Net + Send + Sync> Primary<N> {
         }
         self.draining = true;
         self.state.set_draining();
-        self.drain_listeners();
+        self.drain_listeners().await;
         self.tell(|| Command::Drain(Drain::Process(time)));
     }
 
+    /// Connections whose handshake is under way when a listening socket closes would be reset: none begin any more,
+    /// and those that have begun get the time to end it.
+    async fn quiesce(&self, listeners: &[Arc<str>]) {
+        if !listeners.is_empty() {
+            for name in listeners {
+                self.tell(|| Command::RefuseNew(Arc::clone(name)));
+            }
+            tokio::time::sleep(HANDSHAKE).await;
+        }
+    }
+
     /// Closes every listener after taking what it has accepted.
-    fn drain_listeners(&mut self) {
-        for name in std::mem::take(&mut self.listeners).into_keys() {
+    async fn drain_listeners(&mut self) {
+        let names: Vec<Arc<str>> = std::mem::take(&mut self.listeners).into_keys().collect();
+        self.quiesce(&names).await;
+        for name in names {
             self.tell(|| Command::Unlisten(Arc::clone(&name)));
             self.tell(|| Command::Drain(Drain::Listener(Arc::clone(&name))));
         }
@@ -304,6 +321,8 @@ impl<N: Net + Send + Sync> Primary<N> {
         self.log.replace(sinks);
         let gone: Vec<Arc<str>> =
             self.listeners.keys().filter(|name| !config.listeners.iter().any(|listener| listener.name == **name)).cloned().collect();
+        let moved = opened.iter().map(|(listener, _)| Arc::clone(&listener.name)).filter(|name| self.listeners.contains_key(name));
+        self.quiesce(&gone.iter().cloned().chain(moved).collect::<Vec<_>>()).await;
         // What the kernel has accepted for a listener that leaves is taken while the listener is still known.
         for name in gone {
             self.listeners.remove(&name);

@@ -267,8 +267,14 @@ impl<N: Net> ConnectionTask<N> {
             }
             let kept = socket.input.borrow_mut().take();
             if let Some(input) = kept {
+                let before = input.len();
                 self.hand_in(*input);
-                continue;
+                let left = socket.input.borrow().as_ref().map_or(0, |left| left.len());
+                if left < before {
+                    continue;
+                }
+                // The engine wants none of it. On a socket that cannot send any more it never will.
+                return if socket.broken.get() { self.fail(IoFault::Reset) } else { Poll::Pending };
             }
             if socket.eof.get() {
                 return Poll::Pending;

@@ -40,6 +40,8 @@ pub enum Command<N: Net> {
     Listen(Vec<(Arc<str>, N::Bound)>),
     /// A new config.
     Config(Arc<Config>),
+    /// Let no new connection to the listener begin.
+    RefuseNew(Arc<str>),
     /// Take what the kernel has accepted already for the listener, then close it.
     Unlisten(Arc<str>),
     /// Drain.
@@ -201,6 +203,7 @@ impl<N: Net> Worker<N> {
         match command {
             Command::Listen(bound) => bound.into_iter().for_each(|(name, bound)| self.listen(name, bound)),
             Command::Config(config) => self.with_engine(|engine, now| engine.handle_config(config, now)),
+            Command::RefuseNew(name) => self.refuse_new(&name),
             Command::Unlisten(name) => self.unlisten(&name),
             Command::Drain(drain) => self.with_engine(|engine, now| {
                 let scope = match drain {
@@ -243,6 +246,16 @@ impl<N: Net> Worker<N> {
             }
         });
         self.listeners.borrow_mut().insert(name, Accepting { door, task: task.abort_handle() });
+    }
+
+    fn refuse_new(&self, name: &Arc<str>) {
+        let listeners = self.listeners.borrow();
+        let Some(accepting) = listeners.get(name) else { return };
+        if let Some(listener) = &*accepting.door.borrow()
+            && let Err(error) = self.net.refuse_new(listener)
+        {
+            tracing::debug!("listener {name}: cannot refuse new connections before it closes: {error}");
+        }
     }
 
     /// Closing a listening socket resets the connections in its queue: they are taken out first.

@@ -228,6 +228,7 @@ const MEANT: &[(&str, &str)] = &[
     ("/up/close", "in a header template Weir knows the status of its own answer, where Envoy writes 0"),
     ("/up/garbage", "the same"),
     ("Upgrade: websocket", "the same"),
+    ("HTTP/1.0\r\nHost: h\r\n\r\n", "with 426 Weir says to what it should be upgraded (RFC 9110 section 15.5.22)"),
     ("#frag", "Weir refuses a fragment while parsing, Envoy while it normalises the path"),
 ];
 

@@ -118,6 +118,10 @@ fn clients_that_leave_in_a_download_leave_nothing_behind() {
         let mut leaving: Vec<_> = (0..3).map(|_| proxy.connect()).collect();
         for client in &mut leaving {
             client.write_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+            if round % 3 == 0 {
+                // One more that waits its turn: nobody may wait for it to be taken.
+                client.write_all(b"GET /small HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+            }
         }
         while proxy.stat("cluster.u.upstream_flow_control_paused_reading_total") < paused + 3 {
             std::thread::sleep(Duration::from_millis(5));
@@ -130,6 +134,7 @@ fn clients_that_leave_in_a_download_leave_nothing_behind() {
         drop(leaving);
         for _ in 0..5 {
             let mut client = proxy.connect();
+            client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             client.write_all(b"GET /small HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
             let mut answer = Vec::new();
             client.read_to_end(&mut answer).unwrap();

@@ -40,8 +40,8 @@ pub enum DownstreamPhase {
     Tunnel(ExchangeId),
     /// All is said: what still comes in is dropped until the peer closes.
     Lingering {
-        /// Bytes dropped so far.
-        dropped: usize,
+        /// When it ends, whatever comes in.
+        until: Instant,
     },
 }
 

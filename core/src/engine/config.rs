@@ -35,7 +35,8 @@ impl Engine {
             stats: self.registry.block(Scope::Http, &listener.http.stat_prefix),
             buffer_limit: listener.buffer_limit,
         });
-        if let Some((id, state)) = self.listeners.iter_mut().find(|(_, state)| state.config.name == listener.name) {
+        // One that has moved is another: connections to the old address are drained.
+        if let Some((id, state)) = self.listeners.iter_mut().find(|(_, state)| is_same(&state.config, listener)) {
             state.config = Arc::clone(listener);
             state.manager = manager;
             state.drain = DrainPhase::Serving;
@@ -139,12 +140,16 @@ impl Engine {
         if state.drain.settle(state.connections) {
             let name = Arc::clone(&state.config.name);
             self.out.events.push_back(Event::ListenerDrained { name: Arc::clone(&name) });
-            if !self.config.listeners.iter().any(|listener| listener.name == name) {
+            if !self.config.listeners.iter().any(|other| is_same(other, &state.config)) {
                 self.listeners.remove(listener);
             }
         }
         self.settle_process_drain();
     }
+}
+
+fn is_same(one: &Listener, other: &Listener) -> bool {
+    (&one.name, one.bind.address) == (&other.name, other.bind.address)
 }
 
 /// Envoy names a listener's stats by its address, with `:` in it replaced.

@@ -98,11 +98,12 @@ impl Engine {
                     }
                     return;
                 }
-                DownstreamPhase::Lingering { dropped } => {
-                    *dropped += input.len();
+                DownstreamPhase::Lingering { until } => {
+                    // As long as it sends, it may not have seen our answer: closing now would take it away.
+                    let end = (now + conn.manager.config.delayed_close).min(*until);
                     input.clear();
-                    if *dropped > limit::DISCARD {
-                        self.out.close(id, &mut conn.wire);
+                    if !conn.wire.closing {
+                        conn.deadlines.set(DownstreamDeadline::Linger, end, Owner::Downstream(id), &mut self.timers);
                     }
                     return;
                 }
@@ -280,7 +281,7 @@ impl Engine {
     /// lose our answer (RFC 9112 section 9.6).
     pub(super) fn finish_downstream(&mut self, id: ConnId, linger: bool, now: Instant) {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
-        conn.phase = DownstreamPhase::Lingering { dropped: 0 };
+        conn.phase = DownstreamPhase::Lingering { until: now + limit::LINGER };
         conn.deadlines.clear_all();
         let config = &conn.manager.config;
         let wait = if linger && !conn.wire.eof {

@@ -249,9 +249,10 @@ impl Engine {
         self.timers.peek().and_then(Deadline::of)
     }
 
-    /// The id of the listener called `name`.
+    /// The id of the listener called `name`. If it has moved, that of its new address.
     pub fn listener(&self, name: &str) -> Option<ListenerId> {
-        self.listeners.iter().find(|(_, listener)| &*listener.config.name == name).map(|(id, _)| id)
+        let named = self.listeners.iter().filter(|(_, listener)| &*listener.config.name == name);
+        named.min_by_key(|(_, listener)| listener.drain.is_draining()).map(|(id, _)| id)
     }
 
     /// The stats that this engine counts.

@@ -109,7 +109,13 @@ impl Engine {
         {
             conn.last = true;
         }
-        self.reply(id, refusal.status, &Bytes::from_static(refusal.body.as_bytes()), refusal.details, now);
+        let body = Bytes::from_static(refusal.body.as_bytes());
+        if refusal.status == 426 {
+            // RFC 9110 section 15.5.22: it says to what.
+            let to: [(&[u8], &[u8]); 2] = [(b"upgrade", b"HTTP/1.1"), (b"connection", b"upgrade")];
+            return self.reply_with(id, 426, &body, Cow::Borrowed(refusal.details), &to, now);
+        }
+        self.reply(id, refusal.status, &body, refusal.details, now);
     }
 
     /// No byte more is read as HTTP on this connection.

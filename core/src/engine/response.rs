@@ -234,7 +234,9 @@ impl Engine {
             self.out.actions.push_back(Action::Reset(downstream));
             self.forget_downstream(downstream, now);
         } else {
-            self.finish_downstream(downstream, false, now);
+            // Requests that wait behind this one must not turn the close into a reset: the client would lose what
+            // it was sent, and could not tell a cut answer from none.
+            self.finish_downstream(downstream, true, now);
         }
     }
 

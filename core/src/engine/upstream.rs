@@ -93,8 +93,8 @@ impl Engine {
             // It leaves the queue first, or one more connection would be begun for it.
             self.stop_waiting(waiting);
         }
-        self.remove_upstream(id, now);
         self.out.actions.push_back(Action::Drop(id));
+        self.remove_upstream(id, now);
         let Some(exchange) = waiting else { return };
         if let (Some(exchange), Some(error)) = (self.exchanges.get_mut(exchange), error) {
             exchange.record.transport_failure = Some(error.0);

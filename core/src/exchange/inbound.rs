@@ -115,7 +115,9 @@ fn strip_host(config: &HttpManager, head: &mut RequestHead, listener_port: u16) 
 /// Whether the client asks to switch protocols: `Connection: upgrade` and an `Upgrade` field. `h2c` is
 /// ignored, as Envoy does: the request is served as it is.
 fn upgrade(head: &RequestHead) -> bool {
-    let asked = head.fields.all(Name::Connection).flat_map(list).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    // RFC 9110 section 7.8: HTTP/1.0 knows no upgrade.
+    let asked = head.version == Version::Http11
+        && head.fields.all(Name::Connection).flat_map(list).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     asked && head.fields.get(Name::Upgrade).is_some_and(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
 }
 

@@ -86,6 +86,27 @@ fn version(minor: Option<u8>) -> Version {
 
 /// Parses a whole request head, blank line included, and checks all that does not depend on framing.
 pub fn request(raw: &[u8], limits: HeadLimits, head: &mut RequestHead) -> Result<(), Reject> {
+    match request_of_known_version(raw, limits, head) {
+        Err(Reject::Version) => {
+            let known = as_http11(raw).ok_or(Reject::Version)?;
+            request_of_known_version(&known, limits, head)
+        }
+        result => result,
+    }
+}
+
+/// The same request as HTTP/1.1, if it is of a later minor version: those are read alike (RFC 9110 section 2.5).
+fn as_http11(raw: &[u8]) -> Option<Vec<u8>> {
+    let end = memchr::memchr(b'\r', raw)?;
+    let minor = end.checked_sub(1)?;
+    (raw[..minor].ends_with(b" HTTP/1.") && matches!(raw[minor], b'2'..=b'9')).then(|| {
+        let mut known = raw.to_vec();
+        known[minor] = b'1';
+        known
+    })
+}
+
+fn request_of_known_version(raw: &[u8], limits: HeadLimits, head: &mut RequestHead) -> Result<(), Reject> {
     head.clear();
     with_slots(limits.fields, |slots| {
         let mut request = httparse::Request::new(&mut []);

@@ -14,7 +14,7 @@ pub enum Reject {
     Method,
     #[error("illegal request target (RFC 9112 section 3.2)")]
     Target,
-    #[error("HTTP version is neither 1.0 nor 1.1 (RFC 9112 section 2.3)")]
+    #[error("HTTP version is not 1.x (RFC 9112 section 2.3)")]
     Version,
     #[error("head is larger than the limit (RFC 9110 section 5.4)")]
     HeadTooLarge,
@@ -49,7 +49,7 @@ impl Reject {
     pub fn status(self) -> u16 {
         match self {
             Reject::HeadTooLarge | Reject::TooManyHeaders | Reject::TrailerTooLarge => 431,
-            Reject::Version => 426,
+            Reject::Version => 505,
             Reject::HeadTimeout => 408,
             _ => 400,
         }
@@ -63,7 +63,7 @@ impl Reject {
             Reject::Syntax(_) => "http1.codec_error",
             Reject::Method => "http1.invalid_method",
             Reject::Target => "http1.invalid_url",
-            Reject::Version => "low_version",
+            Reject::Version => "http1.unsupported_version",
             Reject::HeadTooLarge => "http1.headers_too_large",
             Reject::TooManyHeaders => "http1.too_many_headers",
             Reject::MissingHost => "missing_host_header",

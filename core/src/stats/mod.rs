@@ -106,8 +106,9 @@ impl Registry {
         let blocks = self.0.read().unwrap_or_else(PoisonError::into_inner);
         for ((scope, name), block) in blocks.iter() {
             let total = totals.0.entry((*scope, Arc::clone(name))).or_insert_with(|| Total::new(*scope));
-            for (sum, value) in total.values.iter_mut().zip(&block.values) {
-                *sum = sum.wrapping_add(value.load(Relaxed));
+            for (index, (sum, value)) in total.values.iter_mut().zip(&block.values).enumerate() {
+                let value = value.load(Relaxed);
+                *sum = if scope.is_same_everywhere(index) { value.max(*sum) } else { sum.wrapping_add(value) };
             }
             for (status, count) in block.codes.get().into_iter().flat_map(|codes| (100u16..).zip(codes.iter())) {
                 let count = count.load(Relaxed);
@@ -159,6 +160,7 @@ mod tests {
             block.dec(ClusterStat::RqActive);
             block.count_code(204);
             block.time(Timing::RqTime, 7);
+            block.set(ClusterStat::MembershipTotal, 3);
         }
         let mut totals = Totals::default();
         a.add_to(&mut totals);
@@ -166,6 +168,7 @@ mod tests {
         let total = &totals.0[&(Scope::Cluster, "c".into())];
         assert_eq!(total.values[ClusterStat::RqTotal as usize], 2);
         assert_eq!(total.values[ClusterStat::RqActive as usize], 0);
+        assert_eq!(total.values[ClusterStat::MembershipTotal as usize], 3, "every engine has the same hosts");
         assert_eq!(total.codes[&204], 2);
         assert_eq!(total.timings[Timing::RqTime as usize].count, 2);
     }

@@ -23,6 +23,13 @@ pub enum Scope {
     Listener,
 }
 
+impl Scope {
+    /// Whether every engine has the same value of the stat at this place, so that adding up would count it twice.
+    pub(super) fn is_same_everywhere(self, index: usize) -> bool {
+        self == Scope::Cluster && (ClusterStat::MembershipTotal as usize..=ClusterStat::MembershipChange as usize).contains(&index)
+    }
+}
+
 /// Durations with a histogram.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

@@ -83,6 +83,9 @@ fn read_chain(chain: &Reader<'_>, draft: &mut Draft) -> Option<HttpManager> {
 
 /// Plain sockets only, so far.
 pub(super) fn read_transport(socket: &Reader<'_>) {
+    if !socket.has("typed_config") && socket.str("name") != Some("envoy.transport_sockets.raw_buffer") {
+        socket.error_here("a transport socket needs a `typed_config`: without one nothing would be encrypted");
+    }
     socket.ignore(&["name"]);
     socket.message("typed_config", |config| {
         if config.type_name() != "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer" {

@@ -100,7 +100,7 @@ impl<'a> Builder<'a> {
             Some(Ok(next)) => Ok(next),
             Some(Err(error)) => {
                 let at = error.marker();
-                Err(Fault { pos: Pos { line: at.line() as u32, column: at.col() as u32 + 1 }, message: error.info().to_string() })
+                Err(Fault { pos: Pos { line: at.line() as u32, column: at.col() as u32 + 1 }, message: explain(&error.info().to_string()) })
             }
             None => Err(Fault { pos: Pos { line: 1, column: 1 }, message: "unexpected end of the file".to_owned() }),
         }
@@ -228,6 +228,14 @@ impl<'a> Builder<'a> {
             }
             _ => self.faults.push(Fault { pos, message: "`<<` takes a map or a list of maps".to_owned() }),
         }
+    }
+}
+
+/// What the parser says, and what to do where it does not say that.
+fn explain(fault: &str) -> String {
+    match fault.contains("tab") {
+        true => format!("{fault}; indent with spaces"),
+        false => fault.to_owned(),
     }
 }
 
