@@ -22,6 +22,7 @@ pub mod http1;
 pub mod id;
 pub mod limit;
 pub mod map;
+pub mod plant;
 pub mod record;
 pub mod rng;
 pub mod router;

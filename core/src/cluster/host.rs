@@ -72,9 +72,10 @@ impl Pool {
         self.waiting.push_back(exchange);
     }
 
-    /// The exchange that waited longest.
-    pub fn next_waiting(&mut self) -> Option<ExchangeId> {
-        self.waiting.pop_front()
+    /// Takes the exchange that waited longest of those that `suits` names.
+    pub fn next_waiting(&mut self, suits: impl FnMut(&ExchangeId) -> bool) -> Option<ExchangeId> {
+        let at = self.waiting.iter().position(suits)?;
+        self.waiting.remove(at)
     }
 
     /// The exchange that waited longest, which goes on waiting.

@@ -8,6 +8,7 @@ use crate::http::Name;
 use crate::http1::body::Decoder;
 use crate::http1::encode;
 use crate::id::{ClusterId, ConnId, ExchangeId, HostId};
+use crate::plant::{Plant, is_planted};
 use crate::record::Flags;
 use crate::router::rewritten_host;
 use crate::stats::ClusterStat;
@@ -82,7 +83,8 @@ impl Engine {
             let Some(exchange) = self.exchanges.get_mut(next) else { return };
             let priority = exchange.attempt.priority;
             let shared = &cluster.shared.priorities[priority];
-            if !shared.connections.try_acquire(cluster.config.breakers[priority].max_connections) {
+            let more = u32::from(is_planted(Plant::ConnectionsOffByOne));
+            if !shared.connections.try_acquire(cluster.config.breakers[priority].max_connections.saturating_add(more)) {
                 if !exchange.attempt.starved {
                     exchange.attempt.starved = shared.starved.try_acquire(u32::MAX);
                     cluster.stats.inc(ClusterStat::CxOverflow);
@@ -131,7 +133,8 @@ impl Engine {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return false };
         let Some(cluster) = self.clusters.get_mut(conn.cluster) else { return false };
         let priority = exchange.attempt.priority;
-        if !cluster.shared.priorities[priority].requests.try_acquire(cluster.config.breakers[priority].max_requests) {
+        let more = u32::from(is_planted(Plant::RequestsOffByOne));
+        if !cluster.shared.priorities[priority].requests.try_acquire(cluster.config.breakers[priority].max_requests.saturating_add(more)) {
             cluster.stats.inc(ClusterStat::RqPendingOverflow);
             return false;
         }
@@ -230,7 +233,9 @@ impl Engine {
         }
         let Some(cluster) = attempt.cluster.and_then(|cluster| self.clusters.get_mut(cluster)) else { return };
         let shared = &cluster.shared.priorities[attempt.priority];
-        shared.pending.release();
+        if !is_planted(Plant::PendingLeak) {
+            shared.pending.release();
+        }
         cluster.stats.dec(ClusterStat::RqPendingActive);
         if std::mem::take(&mut attempt.starved) {
             shared.starved.release();
@@ -255,7 +260,9 @@ impl Engine {
         let attempt = &mut exchange.attempt;
         let conn = attempt.conn.take()?;
         let cluster = attempt.cluster.and_then(|cluster| self.clusters.get_mut(cluster))?;
-        cluster.shared.priorities[attempt.priority].requests.release();
+        if !(is_planted(Plant::BreakerLeak) && exchange.record.flags.contains(Flags::DOWNSTREAM_TERMINATION)) {
+            cluster.shared.priorities[attempt.priority].requests.release();
+        }
         cluster.stats.dec(ClusterStat::RqActive);
         if let Some(host) = attempt.host.and_then(|host| cluster.hosts.get(host)) {
             host.shared.end();
@@ -310,7 +317,8 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(id) else { return false };
         let attempt = &mut exchange.attempt;
         let stale = failure == Failure::Closed && attempt.reused && !attempt.answered;
-        if !stale || !exchange.request.is_idempotent() || !exchange.body.can_replay() || exchange.upgrade {
+        let may_repeat = exchange.request.is_idempotent() || is_planted(Plant::ReplayOfPost);
+        if !stale || !may_repeat || !exchange.body.can_replay() || exchange.upgrade {
             return false;
         }
         attempt.fresh = true;

@@ -7,6 +7,7 @@ use crate::http1::body::{Decoder, Piece};
 use crate::http1::{Reject, parse};
 use crate::id::{ConnId, ListenerId};
 use crate::limit;
+use crate::plant::{Plant, is_planted};
 use crate::record::Addresses;
 use crate::stats::{HttpStat, ListenerStat, Timing};
 use crate::time::Instant;
@@ -198,7 +199,7 @@ impl Engine {
         match conn.phase {
             DownstreamPhase::Head(_) | DownstreamPhase::Lingering { .. } => self.out.close(id, &mut conn.wire),
             // The request is whole: the client waits for its answer with its sending side closed.
-            DownstreamPhase::Exchange(_) if conn.body.is_done() => conn.last = true,
+            DownstreamPhase::Exchange(_) if conn.body.is_done() && !is_planted(Plant::HalfCloseIsGone) => conn.last = true,
             DownstreamPhase::Exchange(exchange) => {
                 self.abandon(exchange, now);
                 self.drop_downstream(id, now);
@@ -232,7 +233,9 @@ impl Engine {
     pub(super) fn forget_downstream(&mut self, id: ConnId, now: Instant) {
         let Some(Connection::Downstream(mut conn)) = self.connections.remove(id) else { return };
         conn.wire.out.clear(&mut self.blocks);
-        self.shared.connections.release();
+        if !(is_planted(Plant::ClientCountLeak) && conn.wire.eof) {
+            self.shared.connections.release();
+        }
         let stats = &conn.manager.stats;
         stats.inc(HttpStat::CxDestroy);
         stats.dec(HttpStat::CxActive);
@@ -259,7 +262,9 @@ impl Engine {
         conn.phase = DownstreamPhase::Head(PartialHead::default());
         // A client that does not take its answers gets no more of them until it has taken some (see `transmit`).
         let backlog = above_high(conn.wire.out.len(), conn.manager.buffer_limit);
-        self.out.set_readable(id, &mut conn.wire, !backlog);
+        if !is_planted(Plant::PipelinedForgotten) {
+            self.out.set_readable(id, &mut conn.wire, !backlog);
+        }
         conn.idle_since = now;
         self.arm_idle(id);
     }
@@ -284,7 +289,7 @@ impl Engine {
         conn.phase = DownstreamPhase::Lingering { until: now + limit::LINGER };
         conn.deadlines.clear_all();
         let config = &conn.manager.config;
-        let wait = if linger && !conn.wire.eof {
+        let wait = if linger && !conn.wire.eof && !is_planted(Plant::NoLingering) {
             self.out.actions.push_back(Action::ShutdownWrite(id));
             self.out.set_readable(id, &mut conn.wire, true);
             config.delayed_close
@@ -340,7 +345,7 @@ impl Engine {
     /// Reads from a client again.
     pub(super) fn resume_downstream(&mut self, id: ConnId) {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
-        if !conn.wire.readable {
+        if !conn.wire.readable && !is_planted(Plant::LostClientWakeUp) {
             conn.manager.stats.inc(HttpStat::FlowResumedReading);
             self.out.set_readable(id, &mut conn.wire, true);
         }

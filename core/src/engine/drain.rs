@@ -5,6 +5,7 @@ use crate::connection::{Connection, DownstreamPhase};
 use crate::drain::DrainScope;
 use crate::exchange::ResponsePhase;
 use crate::id::{ConnId, ListenerId};
+use crate::plant::{Plant, is_planted};
 use crate::record::Flags;
 use crate::time::Instant;
 use crate::timer::Owner;
@@ -48,7 +49,7 @@ impl Engine {
             Connection::Downstream(conn) if of.is_none_or(|listener| listener == conn.listener) && conn.is_idle() => Some(id),
             _ => None,
         };
-        let idle: Vec<ConnId> = self.connections.iter().filter_map(idle).collect();
+        let idle: Vec<ConnId> = self.connections.iter().filter_map(idle).filter(|_| !is_planted(Plant::DrainForgetsIdle)).collect();
         for id in idle {
             self.arm_idle(id);
         }
@@ -57,6 +58,9 @@ impl Engine {
     /// Whether answers on this connection must be its last.
     pub(super) fn is_draining_connection(&self, id: ConnId) -> bool {
         let Some(Connection::Downstream(conn)) = self.connections.get(id) else { return false };
+        if is_planted(Plant::DrainKeepsAlive) {
+            return false;
+        }
         self.drain.discouraged
             || self.drain.phase.is_draining()
             || self.listeners.get(conn.listener).is_none_or(|listener| listener.drain.is_draining())
@@ -79,6 +83,9 @@ impl Engine {
             self.connections.iter().filter(|(_, conn)| matches!(conn, Connection::Downstream(_))).map(|(id, _)| id).collect();
         for id in left {
             let Some(Connection::Downstream(conn)) = self.connections.get(id) else { continue };
+            if is_planted(Plant::DrainForgetsTunnels) && matches!(conn.phase, DownstreamPhase::Tunnel(_)) {
+                continue;
+            }
             let busy = match conn.phase {
                 DownstreamPhase::Exchange(exchange) | DownstreamPhase::Tunnel(exchange) => Some(exchange),
                 _ => None,

@@ -11,6 +11,7 @@ use crate::http1::body::Decoder;
 use crate::http1::{Reject, framing, parse};
 use crate::id::{ClusterId, ConnId, ExchangeId};
 use crate::limit;
+use crate::plant::{Plant, is_planted};
 use crate::record::{Flags, Record};
 use crate::router;
 use crate::stats::HttpStat;
@@ -25,6 +26,7 @@ impl Engine {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(conn_id) else { return };
         if let Some(listener) = self.listeners.get(conn.listener)
             && !Arc::ptr_eq(&conn.manager, &listener.manager)
+            && !is_planted(Plant::MixedSnapshot)
         {
             for gauge in [HttpStat::CxActive, HttpStat::CxHttp1Active] {
                 conn.manager.stats.dec(gauge);
@@ -134,6 +136,12 @@ impl Engine {
 
     fn start_forwarding(&mut self, id: ExchangeId, forward: &Forward, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        if is_planted(Plant::MixedSnapshot)
+            && let Some(Connection::Downstream(conn)) = self.connections.get(exchange.downstream)
+            && let Some(listener) = self.listeners.get(conn.listener)
+        {
+            exchange.manager = Arc::clone(&listener.manager);
+        }
         if exchange.request.is_connect() {
             return self.reply(id, 403, &Bytes::new(), "connect_failed", now);
         }
@@ -222,6 +230,7 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         // An upgraded connection has no end that a timeout could wait for.
         if let (Some(timeout), false) = (exchange.timeouts.route, exchange.upgrade) {
+            let timeout = if is_planted(Plant::TimerOffItsTick) { timeout + Duration::from_millis(1) } else { timeout };
             exchange.deadlines.set(ExchangeDeadline::Route, now + timeout, Owner::Exchange(exchange.downstream), &mut self.timers);
         }
     }

@@ -12,6 +12,7 @@ use crate::http1::framing::Framing;
 use crate::http1::{framing, parse};
 use crate::id::{ConnId, ExchangeId};
 use crate::limit;
+use crate::plant::{Plant, is_planted};
 use crate::record::Flags;
 use crate::stats::{ClusterStat, HttpStat, Timing};
 use crate::time::Instant;
@@ -198,7 +199,8 @@ impl Engine {
         });
         self.detach(id);
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
-        let reusable = !conn.last && request_done && clean && !conn.wire.eof && conn.wire.out.is_empty();
+        let reusable =
+            (!conn.last || is_planted(Plant::ReuseOfClosing)) && request_done && clean && !conn.wire.eof && conn.wire.out.is_empty();
         if reusable {
             self.release_upstream(conn_id, now);
         } else {
@@ -267,15 +269,21 @@ impl Engine {
     pub(super) fn end_exchange(&mut self, id: ExchangeId, now: Instant) {
         self.release_retry(id);
         if let Some(conn) = self.detach(id) {
-            if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn) {
-                conn.phase = UpstreamPhase::Closed;
+            if is_planted(Plant::AnswerToAnother) {
+                self.release_upstream(conn, now);
+            } else {
+                if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn) {
+                    conn.phase = UpstreamPhase::Closed;
+                }
+                self.drop_upstream(conn, now);
             }
-            self.drop_upstream(conn, now);
         }
         let Some(mut exchange) = self.exchanges.remove(id) else { return };
         exchange.record.end = Some(now);
         let stats = &exchange.manager.stats;
-        stats.dec(HttpStat::RqActive);
+        if !(is_planted(Plant::GaugeLeak) && exchange.attempt.cluster.is_none()) {
+            stats.dec(HttpStat::RqActive);
+        }
         if exchange.is_tunnel() {
             stats.dec(HttpStat::CxUpgradesActive);
         }

@@ -5,6 +5,7 @@ use crate::buffer::{Outbox, below_low};
 use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase, UpstreamPhase};
 use crate::id::{ConnId, ExchangeId};
 use crate::limit;
+use crate::plant::{Plant, is_planted};
 use crate::stats::{ClusterStat, HttpStat};
 use crate::time::Instant;
 use crate::timer::Owner;
@@ -36,7 +37,7 @@ impl Engine {
                     matches!(conn.phase, DownstreamPhase::Head(_)) && !conn.wire.readable && below_low(left, conn.manager.buffer_limit);
                 if let Some(exchange) = conn.exchange() {
                     self.sent_to_client(exchange, left, now);
-                } else if resumes {
+                } else if resumes && !is_planted(Plant::PipelinedForgotten) {
                     self.resume_downstream(id);
                 }
             }

@@ -5,6 +5,7 @@ use crate::connection::{Connection, DownstreamPhase, UpstreamPhase};
 use crate::exchange::{ExchangeDeadline, outbound};
 use crate::http1::framing::Framing;
 use crate::id::{ConnId, ExchangeId};
+use crate::plant::{Plant, is_planted};
 use crate::stats::HttpStat;
 use crate::time::Instant;
 use bytes::Bytes;
@@ -30,7 +31,7 @@ impl Engine {
         if let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) {
             conn.phase = DownstreamPhase::Tunnel(id);
             // It is no HTTP connection any more, however the tunnel ends (RFC 9110 section 7.8).
-            conn.last = true;
+            conn.last = !is_planted(Plant::TunnelBecomesHttp);
             self.out.set_readable(downstream, &mut conn.wire, true);
         }
     }

@@ -5,6 +5,7 @@ use crate::connection::{Connection, HeadInput, PartialHead, UpstreamDeadline, Up
 use crate::exchange::Failure;
 use crate::http1::body::Piece;
 use crate::id::{ClusterId, ConnId, ExchangeId};
+use crate::plant::{Plant, is_planted};
 use crate::record::Addresses;
 use crate::stats::{ClusterStat, Timing};
 use crate::time::Instant;
@@ -61,7 +62,10 @@ impl Engine {
         conn.phase = UpstreamPhase::Idle;
         // A slow client may have paused it: the next exchange has another client.
         self.out.set_readable(id, &mut conn.wire, true);
-        if let Some(next) = host.pool.next_waiting() {
+        // Who was disappointed by a connection that had been used before waits for a new one.
+        let (used, exchanges) = (conn.requests > 0, &self.exchanges);
+        let suits = |next: &ExchangeId| !used || exchanges.get(*next).is_none_or(|exchange| !exchange.attempt.fresh);
+        if let Some(next) = host.pool.next_waiting(suits) {
             return Some(next);
         }
         let breakers = &cluster.config.breakers[conn.priority];
@@ -306,7 +310,7 @@ impl Engine {
         cluster.stats.time(Timing::Length, now.since(conn.since).as_millis() as u64);
         let shared = &cluster.shared.priorities[conn.priority];
         shared.connections.release();
-        if shared.starved.get() > 0 {
+        if shared.starved.get() > 0 && !is_planted(Plant::LostNudge) {
             self.out.actions.push_back(Action::Nudge);
         }
         if let Some(host) = cluster.hosts.get_mut(conn.host) {
@@ -385,7 +389,7 @@ impl Engine {
 
     pub(super) fn resume_upstream(&mut self, id: ConnId) {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
-        if !conn.wire.readable {
+        if !conn.wire.readable && !is_planted(Plant::LostWakeUp) {
             if let Some(cluster) = self.clusters.get(conn.cluster) {
                 cluster.stats.inc(ClusterStat::FlowResumedReading);
             }

@@ -4,6 +4,7 @@
 use crate::config::{RetryOn, RetryPolicy};
 use crate::http::{Fields, Name, RequestHead, ResponseHead};
 use crate::id::HostId;
+use crate::plant::{Plant, is_planted};
 use crate::rng::Rng;
 use crate::router::header_matches;
 use crate::time::Duration;
@@ -180,9 +181,9 @@ impl RetryState {
     fn plan(&mut self, wanted: bool, rng: &mut Rng) -> Plan {
         match (wanted, self.left) {
             (false, _) => Plan::GiveUp,
-            (true, 0) => Plan::Exhausted,
+            (true, 0) if !is_planted(Plant::EndlessRetries) => Plan::Exhausted,
             (true, _) => {
-                self.left -= 1;
+                self.left = self.left.saturating_sub(1);
                 self.done += 1;
                 Plan::Retry(self.backoff(rng))
             }

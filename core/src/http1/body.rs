@@ -5,6 +5,7 @@ use super::chunked::{Chunked, Step};
 use super::framing::Framing;
 use super::parse::HeadLimits;
 use crate::http::Fields;
+use crate::plant::{Plant, is_planted};
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Reads one body.
@@ -81,7 +82,7 @@ impl Decoder {
 
     /// The peer has closed: whether that ends the body properly.
     pub fn finish(&mut self) -> bool {
-        let proper = matches!(self.state, State::Done | State::UntilClose);
+        let proper = matches!(self.state, State::Done | State::UntilClose) || is_planted(Plant::TruncatedAsWhole);
         if proper {
             self.state = State::Done;
         }

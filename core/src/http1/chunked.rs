@@ -9,6 +9,7 @@ use super::Reject;
 use super::parse::{self, HeadLimits, Scan};
 use crate::http::Fields;
 use crate::limit;
+use crate::plant::{Plant, is_planted};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -75,7 +76,7 @@ impl Chunked {
                     return Ok((at, Step::More));
                 }
                 *left -= take;
-                if *left == 0 {
+                if *left == u64::from(is_planted(Plant::ChunkOffByOne)) {
                     self.state = State::DataEnd { cr: false };
                 }
                 return Ok((at, Step::Data(take as usize)));

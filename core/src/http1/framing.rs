@@ -2,6 +2,7 @@
 
 use super::Reject;
 use crate::http::{Fields, Name, NameSet, RequestHead, ResponseHead, Version};
+use crate::plant::{Plant, is_planted};
 
 /// How the end of a body is known.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
@@ -53,7 +54,7 @@ fn from_fields(fields: &mut Fields, version: Version, allow_chunked_length: bool
         return Err(Reject::TransferEncoding);
     }
     if length.is_some() {
-        if !allow_chunked_length {
+        if !allow_chunked_length && !is_planted(Plant::SmuggledLength) {
             return Err(Reject::LengthAndEncoding);
         }
         fields.remove(Name::ContentLength);
