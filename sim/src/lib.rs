@@ -1,3 +1,22 @@
-//! Worlds in which Weir's engine is tested: scripted peers, virtual time, faults from a seed.
+//! Worlds in which Weir's engine is tested: scripted peers, links that do to bytes what TCP may, faults, updates and
+//! drains, all drawn from a seed, on a virtual clock.
 //!
-//! Nothing is here yet. Until it is, `core/tests/pair` runs single scenarios on a virtual clock.
+//! Reading order: [`world`] is the machine; [`peer`] is how peers hear and act, [`client`] and [`upstream`] are the
+//! peers, one file each; [`link`], [`fault`] and [`request`] are what befalls them and what they say; [`observe`] is
+//! what can be seen, and [`check`] what must hold, one file each; [`swarm`] draws worlds.
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod client;
+pub mod config;
+pub mod event;
+pub mod fault;
+pub mod link;
+pub mod observe;
+pub mod pattern;
+pub mod peer;
+pub mod request;
+pub mod swarm;
+pub mod upstream;
+pub mod wire;
+pub mod world;

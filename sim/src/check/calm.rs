@@ -1,0 +1,32 @@
+//! Where nothing goes wrong, nothing goes wrong: in a world without faults, with hosts that behave and clients that
+//! stay, every request is answered by its upstream.
+
+use super::{Check, Verdict};
+use crate::observe::{Observation, Outcome};
+use crate::world::World;
+
+/// The check.
+#[derive(Debug, Default)]
+pub struct Calm {
+    draining: bool,
+}
+
+impl Check for Calm {
+    fn name(&self) -> &'static str {
+        "calm"
+    }
+
+    fn observe(&mut self, what: &Observation, _: &World) -> Verdict {
+        match what {
+            Observation::Drain(_) => self.draining = true,
+            Observation::Ended(id, outcome) => {
+                let lost = !matches!(outcome, Outcome::Answered { .. });
+                if lost && !self.draining {
+                    return Err(format!("request {id} ended as {outcome:?} in a world where nothing is wrong"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! What can be seen from outside the proxy, and where it is written down.
+
+use crate::event::Time;
+use crate::request::Request;
+
+/// How a request ended, as its client saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// An upstream's answer, whole.
+    Answered {
+        /// Status.
+        status: u16,
+    },
+    /// An answer of the proxy's own, whole.
+    Local {
+        /// Status.
+        status: u16,
+    },
+    /// An answer was begun, and cut so that the client could see it.
+    Cut,
+    /// The connection ended without a byte of an answer.
+    Closed,
+    /// The answer to a request before it said that it was the connection's last.
+    Behind,
+    /// The client lost interest.
+    Left,
+    /// The connection could not be made.
+    Refused,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// A client has begun to send a request.
+    Sent(u64),
+    /// A client has sent the last byte of it.
+    SentWhole(u64),
+    /// It has ended.
+    Ended(u64, Outcome),
+    /// Something that no client may ever see.
+    ClientFault(u64, &'static str),
+    /// The head of a request has reached a host.
+    Arrived {
+        /// Which request.
+        id: u64,
+        /// Which cluster the host is of.
+        cluster: usize,
+        /// Its route, as the proxy's config had it: by the table and by the route.
+        versions: (Option<u64>, Option<u64>),
+        /// `x-envoy-attempt-count`.
+        attempt: Option<u64>,
+    },
+    /// Its body has arrived, too.
+    ArrivedWhole(u64),
+    /// Something that no host may ever see.
+    HostFault(u64, &'static str),
+    /// A host misbehaves towards this request.
+    Disturbed(u64),
+    /// The proxy opens a connection to a cluster.
+    Opening(usize),
+    /// It has let go of it.
+    Closing(usize),
+    /// A config of this version is in force from now on.
+    Table(u64),
+    /// The proxy is told to drain, and by when.
+    Drain(Time),
+    /// An engine says that it has drained, and how many exchanges it cut.
+    Drained(u32),
+    /// A fault begins or ends.
+    Fault(&'static str),
+}
+
+/// What is known about one request.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The request.
+    pub request: Request,
+    /// When its first byte was sent.
+    pub sent: Option<Time>,
+    /// When its last byte was sent.
+    pub sent_whole: Option<Time>,
+    /// How often its head reached a host.
+    pub arrivals: u32,
+    /// A host misbehaved towards it.
+    pub disturbed: bool,
+    /// How it ended, and when.
+    pub outcome: Option<(Time, Outcome)>,
+}
+
+/// Everything that is known, by request.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// By id.
+    pub entries: Vec<Entry>,
+    pub(crate) news: Vec<Observation>,
+}
+
+impl Ledger {
+    /// Writes down what happened; checks see it when the current event is over.
+    pub fn note(&mut self, now: Time, what: Observation) {
+        match &what {
+            Observation::Sent(id) => self.entry(*id, |entry| entry.sent = Some(now)),
+            Observation::SentWhole(id) => self.entry(*id, |entry| entry.sent_whole = Some(now)),
+            Observation::Arrived { id, .. } => self.entry(*id, |entry| entry.arrivals += 1),
+            Observation::Disturbed(id) => self.entry(*id, |entry| entry.disturbed = true),
+            Observation::Ended(id, outcome) => self.entry(*id, |entry| {
+                if entry.outcome.is_none() {
+                    entry.outcome = Some((now, outcome.clone()));
+                }
+            }),
+            _ => {}
+        }
+        self.news.push(what);
+    }
+
+    /// The entry of a request.
+    pub fn get(&self, id: u64) -> Option<&Entry> {
+        self.entries.get(id as usize)
+    }
+
+    fn entry(&mut self, id: u64, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.entries.get_mut(id as usize) {
+            change(entry);
+        }
+    }
+
+    /// A new request; answers its id.
+    pub fn add(&mut self, draw: impl FnOnce(u64) -> Request) -> Request {
+        let request = draw(self.entries.len() as u64);
+        self.entries.push(Entry { request: request.clone(), sent: None, sent_whole: None, arrivals: 0, disturbed: false, outcome: None });
+        request
+    }
+}

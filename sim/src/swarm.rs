@@ -1,0 +1,247 @@
+//! Worlds drawn from a seed: which hosts, clients, links, faults and updates there are. Each world has only some of
+//! everything, so that no feature hides the faults of another (swarm testing).
+
+use crate::check::{self, Check};
+use crate::client;
+use crate::config::Settings;
+use crate::event::{MS, SECOND, Time};
+use crate::fault::{Fault, blackhole, refuse, storm};
+use crate::link::Law;
+use crate::observe::Ledger;
+use crate::peer::Peer;
+use crate::request::{Lane, Method, Request};
+use crate::upstream::breaking::Breaking;
+use crate::upstream::early::Early;
+use crate::upstream::garbage::Garbage;
+use crate::upstream::hanging::Hanging;
+use crate::upstream::healthy::Healthy;
+use crate::upstream::idle_closing::IdleClosing;
+use crate::upstream::slow::Slow;
+use crate::upstream::truncating::Truncating;
+use crate::upstream::{Host, Mood};
+use crate::world::{Parts, Planned, Report, World};
+use weir_core::rng::{Rng, Seed};
+
+/// A world at its beginning, and what must hold in it.
+#[derive(Debug)]
+pub struct Scene {
+    /// The world.
+    pub world: World,
+    /// The checks.
+    pub checks: Vec<Box<dyn Check>>,
+    /// When it ends.
+    pub end: Time,
+    /// What was drawn, for people; empty unless it was asked for.
+    pub about: String,
+}
+
+impl Scene {
+    /// Runs it.
+    pub fn run(&mut self) -> Report {
+        self.world.run(self.end, &mut self.checks)
+    }
+}
+
+/// When hosts begin to behave and faults are over.
+const CALM: Time = 4 * SECOND;
+/// When the last requests are asked: every timeout is over by then.
+const PROBES: Time = CALM + 21 * SECOND;
+const DRAIN: Time = PROBES + 4 * SECOND;
+
+/// What kind of world it is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Nothing goes wrong.
+    Calm,
+    /// Everything takes equally long: timers can be read off.
+    Exact,
+    /// Anything can happen.
+    Wild,
+}
+
+/// The world of a seed.
+pub fn draw(seed: u64) -> Scene {
+    scene(seed, false)
+}
+
+/// The world of a seed, with a description of what was drawn.
+pub fn describe(seed: u64) -> Scene {
+    scene(seed, true)
+}
+
+fn scene(seed: u64, describe: bool) -> Scene {
+    let seed = Seed(seed);
+    let mut rng = Rng::new(seed.fork("swarm"));
+    let kind = [Kind::Calm, Kind::Exact, Kind::Wild, Kind::Wild, Kind::Wild][rng.below(5) as usize];
+    let clusters = 1 + rng.below(4) as usize;
+    let settings = Settings::draw(clusters, kind == Kind::Calm, &mut rng);
+    let early_drain = rng.below(3) == 0;
+    let drain_at = if early_drain { rng.below(CALM / 4) } else { DRAIN };
+    let drain_for = if rng.below(3) == 0 { 1 + rng.below(2 * SECOND) } else { 20 * SECOND };
+    let law = match kind {
+        Kind::Wild => law(&mut rng),
+        Kind::Calm | Kind::Exact => Law { window: 1 << 30, ..Law::default() },
+    };
+    let host_law = if kind == Kind::Wild { self::law(&mut rng) } else { law.clone() };
+
+    let mut ledger = Ledger::default();
+    let mut peers = clients(kind, clusters, &mut ledger, &mut rng);
+    let first_probe = ledger.entries.len() as u64;
+    if !early_drain {
+        peers.push(probes(clusters, &mut ledger));
+    }
+    let probes = first_probe..ledger.entries.len() as u64;
+    let mut hosts = Vec::new();
+    for (cluster, addresses) in settings.clusters.iter().enumerate() {
+        for address in addresses {
+            hosts.push((*address, cluster, peers.len()));
+            peers.push(Box::new(Host::new(cluster, mood(kind, &mut rng))));
+        }
+    }
+    let mut plan = vec![(CALM, Planned::Calm), (drain_at, Planned::Drain(drain_for))];
+    let addresses: Vec<_> = hosts.iter().map(|(address, ..)| *address).collect();
+    if kind == Kind::Wild {
+        for _ in 0..rng.below(4) {
+            let fault = match rng.below(3) {
+                0 => refuse::draw(&addresses, &mut rng),
+                1 => blackhole::draw(&addresses, &mut rng),
+                _ => storm::draw(&mut rng),
+            };
+            let at = rng.below(CALM / 4);
+            plan.push((at, Planned::Fault(fault)));
+            plan.push((at + rng.below(CALM / 2), Planned::Fault(Fault::Over)));
+        }
+    }
+    for version in 1..=rng.below(4) {
+        plan.push((rng.below(CALM / 8) + version * CALM / 8, Planned::Config(version, settings.config(version))));
+    }
+    plan.sort_by_key(|(at, _)| *at);
+
+    let workers: Vec<Time> = (0..1 + rng.below(3)).map(|_| rng.below(3) * rng.below(10 * SECOND)).collect();
+    let slowest = (kind != Kind::Wild).then_some(law.latency.1);
+    let mut checks: Vec<Box<dyn Check>> = vec![
+        Box::new(check::ends_once::EndsOnce::new([settings.timeout, settings.timeout, settings.short_timeout])),
+        Box::new(check::bodies::Bodies),
+        Box::new(check::own_answer::OwnAnswer),
+        Box::new(check::routed::Routed::new(clusters)),
+        Box::new(check::once::Once),
+        Box::new(check::limits::Bounds::new(settings.limits.clone(), settings.names())),
+        Box::new(check::drain::Drains::new(workers.len(), slowest, kind == Kind::Exact)),
+        Box::new(check::leaks::Leaks::new(settings.names())),
+        Box::new(check::stats::Stats),
+        Box::new(check::recovery::Recovery::new(probes)),
+    ];
+    if kind == Kind::Calm {
+        checks.push(Box::new(check::calm::Calm::default()));
+    }
+    if kind == Kind::Exact {
+        checks.push(Box::new(check::timers::Timers::new(law.latency.0, settings.short_timeout)));
+    }
+    let about = if describe {
+        format!("{kind:?} world, clients {law:?}, hosts {host_law:?}, workers {workers:?}\n{settings:?}\n{peers:#?}")
+    } else {
+        String::new()
+    };
+    let config = settings.config(0);
+    let world = World::new(Parts { seed, config, workers, peers, hosts, laws: (law, host_law), plan, ledger });
+    Scene { world, checks, end: drain_at + drain_for + SECOND, about }
+}
+
+fn law(rng: &mut Rng) -> Law {
+    let from = rng.below(2 * MS);
+    Law {
+        latency: (from, from + rng.below(2) * rng.below(3 * MS)),
+        cut: [0, 0, 20, 60][rng.below(4) as usize],
+        stalls: [0, 0, 5, 50][rng.below(4) as usize],
+        stall: rng.below(30 * MS),
+        window: [1 << 30, 256 * 1024, 64 * 1024, 3_000][rng.below(4) as usize],
+        reset_loses: rng.below(2) == 0,
+    }
+}
+
+fn clients(kind: Kind, clusters: usize, ledger: &mut Ledger, rng: &mut Rng) -> Vec<Box<dyn Peer>> {
+    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+    // Some worlds have only some kinds of clients.
+    let kinds = 1 + rng.below(63);
+    for _ in 0..1 + rng.below(24) {
+        let start = rng.below(CALM / 8);
+        let which = loop {
+            let which = rng.below(6);
+            if kinds & 1 << which != 0 {
+                break which;
+            }
+        };
+        let mut requests = || {
+            let count = 1 + rng.below(80);
+            (0..count).map(|_| request(kind, clusters, ledger, rng)).collect::<Vec<_>>()
+        };
+        let peer: Box<dyn Peer> = match (kind, which) {
+            (Kind::Exact, _) | (_, 0) => {
+                let requests = requests();
+                Box::new(client::keep_alive::draw(start, requests, rng))
+            }
+            (_, 1) => {
+                let requests = requests();
+                Box::new(client::pipelining::draw(start, requests, rng))
+            }
+            (_, 2) => {
+                let requests = requests();
+                Box::new(client::slow::draw(start, requests, rng))
+            }
+            (Kind::Calm, _) | (_, 5) => Box::new(client::hostile::draw(start, rng)),
+            (_, 3) => {
+                let requests = requests();
+                Box::new(client::aborting::draw(start, requests, rng))
+            }
+            (_, _) => Box::new(client::upgrading::draw(start, rng.below(clusters as u64) as usize, rng)),
+        };
+        peers.push(peer);
+    }
+    peers
+}
+
+fn request(kind: Kind, clusters: usize, ledger: &mut Ledger, rng: &mut Rng) -> Request {
+    ledger.add(|id| {
+        let mut request = Request::draw(id, clusters, rng);
+        if kind == Kind::Exact && request.lane == Lane::Timed {
+            // Nothing but the head, so that it arrives whole at once.
+            (request.method, request.body, request.chunked) = (Method::Get, 0, false);
+        }
+        request
+    })
+}
+
+/// One request to every cluster, once all is well again.
+fn probes(clusters: usize, ledger: &mut Ledger) -> Box<dyn Peer> {
+    let requests: Vec<Request> = (0..clusters * 3)
+        .map(|n| {
+            ledger.add(|id| {
+                let answer = crate::request::Answer {
+                    status: 200,
+                    body: 100,
+                    framing: crate::request::Framing::Length,
+                    delay: MS,
+                    hints: false,
+                    closes: false,
+                };
+                Request { id, method: Method::Get, cluster: n % clusters, lane: Lane::Plain, body: 0, chunked: false, answer }
+            })
+        })
+        .collect();
+    let manners = client::Manners { start: PROBES, lingers: false, ..client::Manners::default() };
+    Box::new(client::Session::new(manners, requests))
+}
+
+fn mood(kind: Kind, rng: &mut Rng) -> Box<dyn Mood> {
+    match (kind, rng.below(10)) {
+        (_, 0 | 1) => Box::new(Healthy),
+        (Kind::Calm, _) | (_, 2) => Box::new(Slow(1 + rng.below(20_000) as usize)),
+        (Kind::Exact, _) | (_, 3) => Box::new(Hanging(1 + rng.below(50) as u32)),
+        (_, 4) => Box::new(Early),
+        (_, 5) => Box::new(Truncating(1 + rng.below(50) as u32)),
+        (_, 6) => Box::new(Garbage),
+        (_, 7) => Box::new(Breaking::default()),
+        (_, 8) => Box::new(IdleClosing(rng.below(3 * MS))),
+        _ => Box::new(Healthy),
+    }
+}
