@@ -195,3 +195,17 @@ fn a_listener_that_moves_drains_its_old_address() {
     assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("connection: close"), "{answer}");
     pair.assert_quiet();
 }
+
+#[test]
+fn a_connection_whose_time_is_up_tells_its_client_before_it_closes() {
+    let mut pair = Pair::new(&pair::with("common_http_protocol_options: { max_connection_duration: 1s }", "", ""));
+    let client = pair.connect();
+    pair.send(client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    pair.answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
+    pair.advance(Duration::from_secs(2));
+    pair.answer("k");
+    assert!(!pair.take_received(client).contains("connection: close") && !pair.peer(client).fin, "it was too late to say so");
+    pair.send(client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    pair.answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert!(pair.received(client).contains("connection: close\r\n") && pair.peer(client).fin);
+}

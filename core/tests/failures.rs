@@ -334,6 +334,27 @@ fn a_connection_limit_is_never_passed_and_idle_connections_yield() {
 }
 
 #[test]
+fn who_waits_behind_one_that_starved_is_not_forgotten() {
+    let yaml = with("", ", timeout: 5s", ", circuit_breakers: { thresholds: [{ max_connections: 1 }] }");
+    let shared: Arc<Shared> = Arc::default();
+    let mut busy = Pair::with(config(&yaml), Arc::clone(&shared), Cut::Whole);
+    let mut starving = Pair::with(config(&yaml), shared, Cut::Whole);
+    let client = busy.connect();
+    busy.send(client, GET);
+    let (first, second) = (starving.connect(), starving.connect());
+    starving.send(first, GET);
+    starving.send(second, GET);
+    starving.reset(first);
+    assert!(starving.upstreams.is_empty(), "there is no room yet");
+    busy.answer("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    starving.engine.handle_nudge(starving.now);
+    starving.pump();
+    starving.answer(OK);
+    assert!(starving.received(second).ends_with("ok"));
+    assert!(busy.nudges > 0, "the one that made room said so");
+}
+
+#[test]
 fn pending_requests_are_bounded() {
     let yaml = with("", "", ", circuit_breakers: { thresholds: [{ max_connections: 1, max_pending_requests: 1 }] }");
     let mut pair = Pair::new(&yaml);

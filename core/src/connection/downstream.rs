@@ -72,6 +72,8 @@ pub struct Downstream {
     pub requests: u32,
     /// The current exchange is the last one.
     pub last: bool,
+    /// The client was told so, or must not be heard again.
+    pub told: bool,
     /// The client asked for that: it sends nothing more.
     pub client_closes: bool,
     /// The connection manager as of the latest request.

@@ -239,6 +239,8 @@ impl Engine {
         cluster.stats.dec(ClusterStat::RqPendingActive);
         if std::mem::take(&mut attempt.starved) {
             shared.starved.release();
+            // Who waits behind it is the one that starves now, and nobody has noticed.
+            self.out.actions.push_back(Action::Nudge);
         }
         let (cluster_id, host_id) = (attempt.cluster, attempt.host);
         if let Some(host) = host_id.and_then(|host| cluster.hosts.get_mut(host)) {

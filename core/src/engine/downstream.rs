@@ -49,6 +49,7 @@ impl Engine {
             since: now,
             requests: 0,
             last: false,
+            told: false,
             client_closes: false,
             manager,
         };
@@ -254,7 +255,8 @@ impl Engine {
     /// The exchange on this connection has ended: serve the next request, or close.
     pub(super) fn next_request(&mut self, id: ConnId, request_done: bool, now: Instant) {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
-        if conn.last || !request_done || conn.wire.eof {
+        // A client that was not told may have sent its next request already: that one is answered, and told.
+        if (conn.last && conn.told) || conn.client_closes || !request_done || conn.wire.eof {
             // A client that asked for the close has nothing more to send.
             let linger = !request_done || !(conn.client_closes || conn.wire.eof);
             return self.finish_downstream(id, linger, now);

@@ -151,7 +151,7 @@ impl Engine {
         // Whether the client will send the rest of its request cannot be known: the connection ends here.
         let last = conn.last || draining || !exchange.request_done;
         let (coding, last) = outbound::finish_response(exchange, framing, self.clock.date(now), last);
-        conn.last = last;
+        (conn.last, conn.told) = (last, last);
         let writer = conn.wire.out.writer(&mut self.blocks);
         let before = writer.len();
         encode::response_head(&exchange.response, writer);

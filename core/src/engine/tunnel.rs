@@ -31,7 +31,8 @@ impl Engine {
         if let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) {
             conn.phase = DownstreamPhase::Tunnel(id);
             // It is no HTTP connection any more, however the tunnel ends (RFC 9110 section 7.8).
-            conn.last = !is_planted(Plant::TunnelBecomesHttp);
+            conn.last = true;
+            conn.told = !is_planted(Plant::TunnelBecomesHttp);
             self.out.set_readable(downstream, &mut conn.wire, true);
         }
     }

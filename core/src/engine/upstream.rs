@@ -347,13 +347,13 @@ impl Engine {
         }
     }
 
-    /// Some engine starves for a connection: try again if it is this one, else make room if this one has a
+    /// Some engine starves for a connection: try again if one of ours waits, and make room if this one has a
     /// connection that it does not use.
     pub(super) fn nudged(&mut self, now: Instant) {
         let starving: Vec<ClusterId> = self
             .clusters
             .iter()
-            .filter(|(_, cluster)| cluster.shared.priorities.iter().any(|shared| shared.starved.get() > 0))
+            .filter(|(_, cluster)| cluster.hosts.has_waiting() || cluster.shared.priorities.iter().any(|shared| shared.starved.get() > 0))
             .map(|(id, _)| id)
             .collect();
         for id in starving {
