@@ -30,6 +30,14 @@ pub struct Settings {
     pub balancer: &'static str,
     /// `max_requests_per_connection` of clusters; 0 is none.
     pub requests_per_connection: u64,
+    /// The same for clients.
+    pub requests_per_client: u64,
+    /// `max_connection_duration` of clients and of clusters.
+    pub lifetime: Option<Time>,
+    /// `stream_idle_timeout`.
+    pub stream_idle: Option<Time>,
+    /// `per_try_timeout` of the retrying routes.
+    pub per_try: Option<Time>,
 }
 
 impl Settings {
@@ -55,7 +63,17 @@ impl Settings {
             upstream_idle: if generous { 3_600_000 * MS } else { (1 + rng.below(2_000)) * MS },
             balancer: ["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST"][rng.below(3) as usize],
             requests_per_connection: if rng.below(4) == 0 { 1 + rng.below(20) } else { 0 },
+            requests_per_client: if rng.below(4) == 0 { 1 + rng.below(20) } else { 0 },
+            lifetime: (rng.below(4) == 0).then(|| (1 + rng.below(2_000)) * MS),
+            stream_idle: (!generous && rng.below(4) == 0).then(|| (20 + rng.below(3_000)) * MS),
+            per_try: (!generous && rng.below(3) == 0).then(|| (2 + rng.below(300)) * MS),
         }
+    }
+
+    /// How long a request of the plain, the retrying and the timed lane can take at least without being cut.
+    pub fn patience(&self) -> [Time; 3] {
+        let idle = self.stream_idle.unwrap_or(Time::MAX);
+        [self.timeout, self.timeout.min(self.per_try.unwrap_or(Time::MAX)), self.short_timeout].map(|timeout| timeout.min(idle))
     }
 
     /// Names of the clusters.
@@ -79,9 +97,10 @@ impl Settings {
                 (
                     'r',
                     format!(
-                        "timeout: {}s, retry_policy: {{ retry_on: \"5xx,reset,connect-failure,refused-stream\", num_retries: {} }}",
+                        "timeout: {}s, retry_policy: {{ retry_on: \"5xx,reset,connect-failure,refused-stream\", num_retries: {}{} }}",
                         seconds(self.timeout),
-                        RETRY_TRIES - 1
+                        RETRY_TRIES - 1,
+                        self.per_try.map_or(String::new(), |time| format!(", per_try_timeout: {}s", seconds(time))),
                     ),
                 ),
                 ('t', format!("timeout: {}s", seconds(self.short_timeout))),
@@ -120,7 +139,7 @@ impl Settings {
       typed_extension_protocol_options:
         envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
           "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-          common_http_protocol_options: {{ idle_timeout: {idle}s{per_connection} }}
+          common_http_protocol_options: {{ idle_timeout: {idle}s{per_connection}{lifetime} }}
           explicit_http_config: {{ http_protocol_options: {{}} }}
       load_assignment: {{ cluster_name: u{cluster}, endpoints: [{{ lb_endpoints: [{endpoints}] }}] }}"#,
                 balancer = self.balancer,
@@ -129,6 +148,7 @@ impl Settings {
                 pending = self.limits.pending,
                 requests = self.limits.requests,
                 idle = seconds(self.upstream_idle),
+                lifetime = self.lifetime.map_or(String::new(), |time| format!(", max_connection_duration: {}s", seconds(time))),
                 endpoints = endpoints.join(", "),
             );
         }
@@ -148,7 +168,8 @@ static_resources:
               typed_config:
                 "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
                 stat_prefix: ingress
-                common_http_protocol_options: {{ idle_timeout: {idle}s }}
+                common_http_protocol_options: {{ idle_timeout: {idle}s{per_client}{lifetime} }}
+{stream_idle}
                 upgrade_configs: [{{ upgrade_type: websocket }}]
                 http_filters:
                   - name: envoy.filters.http.router
@@ -168,6 +189,12 @@ static_resources:
             clients = self.limits.clients,
             buffer = self.buffer,
             idle = seconds(self.idle),
+            per_client = match self.requests_per_client {
+                0 => String::new(),
+                n => format!(", max_requests_per_connection: {n}"),
+            },
+            lifetime = self.lifetime.map_or(String::new(), |time| format!(", max_connection_duration: {}s", seconds(time))),
+            stream_idle = self.stream_idle.map_or(String::new(), |time| format!("                stream_idle_timeout: {}s", seconds(time))),
             table = tag("x-table"),
         )
     }

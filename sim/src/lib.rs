@@ -3,9 +3,11 @@
 //!
 //! Reading order: [`world`] is the machine; [`peer`] is how peers hear and act, [`client`] and [`upstream`] are the
 //! peers, one file each; [`link`], [`fault`] and [`request`] are what befalls them and what they say; [`observe`] is
-//! what can be seen, and [`check`] what must hold, one file each; [`swarm`] draws worlds.
+//! what can be seen, and [`check`] what must hold, one file each; [`swarm`] draws worlds, [`recipe`] writes one
+//! down, [`shrink`] makes a failing one small.
 #![forbid(unsafe_code)]
 
+pub mod chaos;
 pub mod check;
 pub mod client;
 pub mod config;
@@ -15,7 +17,9 @@ pub mod link;
 pub mod observe;
 pub mod pattern;
 pub mod peer;
+pub mod recipe;
 pub mod request;
+pub mod shrink;
 pub mod swarm;
 pub mod upstream;
 pub mod wire;

@@ -20,8 +20,6 @@ pub enum Outcome {
     Cut,
     /// The connection ended without a byte of an answer.
     Closed,
-    /// The answer to a request before it said that it was the connection's last.
-    Behind,
     /// The client lost interest.
     Left,
     /// The connection could not be made.
@@ -35,6 +33,8 @@ pub enum Observation {
     Sent(u64),
     /// A client has sent the last byte of it.
     SentWhole(u64),
+    /// The answer before it said that it was its connection's last: it is asked again on another.
+    Again(u64),
     /// It has ended.
     Ended(u64, Outcome),
     /// Something that no client may ever see.

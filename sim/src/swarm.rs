@@ -9,6 +9,7 @@ use crate::fault::{Fault, blackhole, refuse, storm};
 use crate::link::Law;
 use crate::observe::Ledger;
 use crate::peer::Peer;
+use crate::recipe::Recipe;
 use crate::request::{Lane, Method, Request};
 use crate::upstream::breaking::Breaking;
 use crate::upstream::early::Early;
@@ -31,6 +32,7 @@ pub struct Scene {
     pub checks: Vec<Box<dyn Check>>,
     /// When it ends.
     pub end: Time,
+    size: Size,
     /// What was drawn, for people; empty unless it was asked for.
     pub about: String,
 }
@@ -61,21 +63,43 @@ enum Kind {
 
 /// The world of a seed.
 pub fn draw(seed: u64) -> Scene {
-    scene(seed, false)
+    of(&Recipe::of(seed))
 }
 
-/// The world of a seed, with a description of what was drawn.
-pub fn describe(seed: u64) -> Scene {
-    scene(seed, true)
+/// The world of a recipe.
+pub fn of(recipe: &Recipe) -> Scene {
+    scene(recipe, false)
 }
 
-fn scene(seed: u64, describe: bool) -> Scene {
-    let seed = Seed(seed);
+/// The world of a recipe, with a description of what was drawn.
+pub fn describe(recipe: &Recipe) -> Scene {
+    scene(recipe, true)
+}
+
+/// How much there is in a world that could be left out of it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Clients, those included that check the recovery.
+    pub clients: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Faults and config updates.
+    pub planned: u64,
+}
+
+/// The size of a recipe's world with nothing left out.
+pub fn size(recipe: &Recipe) -> Size {
+    let scene = of(&Recipe { drain_after: recipe.drain_after, ..Recipe::of(recipe.seed) });
+    scene.size
+}
+
+fn scene(recipe: &Recipe, describe: bool) -> Scene {
+    let seed = Seed(recipe.seed);
     let mut rng = Rng::new(seed.fork("swarm"));
     let kind = [Kind::Calm, Kind::Exact, Kind::Wild, Kind::Wild, Kind::Wild][rng.below(5) as usize];
     let clusters = 1 + rng.below(4) as usize;
     let settings = Settings::draw(clusters, kind == Kind::Calm, &mut rng);
-    let early_drain = rng.below(3) == 0;
+    let early_drain = rng.below(3) == 0 || recipe.drain_after.is_some();
     let drain_at = if early_drain { rng.below(CALM / 4) } else { DRAIN };
     let drain_for = if rng.below(3) == 0 { 1 + rng.below(2 * SECOND) } else { 20 * SECOND };
     let law = match kind {
@@ -85,7 +109,8 @@ fn scene(seed: u64, describe: bool) -> Scene {
     let host_law = if kind == Kind::Wild { self::law(&mut rng) } else { law.clone() };
 
     let mut ledger = Ledger::default();
-    let mut peers = clients(kind, clusters, &mut ledger, &mut rng);
+    let mut peers = clients(kind, clusters, recipe, &mut ledger, &mut rng);
+    let client_count = peers.len() as u64;
     let first_probe = ledger.entries.len() as u64;
     if !early_drain {
         peers.push(probes(clusters, &mut ledger));
@@ -98,7 +123,7 @@ fn scene(seed: u64, describe: bool) -> Scene {
             peers.push(Box::new(Host::new(cluster, mood(kind, &mut rng))));
         }
     }
-    let mut plan = vec![(CALM, Planned::Calm), (drain_at, Planned::Drain(drain_for))];
+    let mut plan = Vec::new();
     let addresses: Vec<_> = hosts.iter().map(|(address, ..)| *address).collect();
     if kind == Kind::Wild {
         for _ in 0..rng.below(4) {
@@ -115,12 +140,26 @@ fn scene(seed: u64, describe: bool) -> Scene {
     for version in 1..=rng.below(4) {
         plan.push((rng.below(CALM / 8) + version * CALM / 8, Planned::Config(version, settings.config(version))));
     }
+    let size = Size { clients: client_count, requests: first_probe, planned: plan.len() as u64 };
+    let mut place = 0;
+    plan.retain(|_| {
+        place += 1;
+        !recipe.without_planned.contains(&(place - 1))
+    });
+    plan.push((CALM, Planned::Calm));
+    let end = match recipe.drain_after {
+        Some(_) => CALM + drain_for + SECOND,
+        None => drain_at + drain_for + SECOND,
+    };
+    if recipe.drain_after.is_none() {
+        plan.push((drain_at, Planned::Drain(drain_for)));
+    }
     plan.sort_by_key(|(at, _)| *at);
 
     let workers: Vec<Time> = (0..1 + rng.below(3)).map(|_| rng.below(3) * rng.below(10 * SECOND)).collect();
     let slowest = (kind != Kind::Wild).then_some(law.latency.1);
     let mut checks: Vec<Box<dyn Check>> = vec![
-        Box::new(check::ends_once::EndsOnce::new([settings.timeout, settings.timeout, settings.short_timeout])),
+        Box::new(check::ends_once::EndsOnce::new(settings.patience())),
         Box::new(check::bodies::Bodies),
         Box::new(check::own_answer::OwnAnswer),
         Box::new(check::routed::Routed::new(clusters)),
@@ -129,12 +168,13 @@ fn scene(seed: u64, describe: bool) -> Scene {
         Box::new(check::drain::Drains::new(workers.len(), slowest, kind == Kind::Exact)),
         Box::new(check::leaks::Leaks::new(settings.names())),
         Box::new(check::stats::Stats),
-        Box::new(check::recovery::Recovery::new(probes)),
+        Box::new(check::recovery::Recovery::new(probes, settings.limits.is_tight())),
     ];
     if kind == Kind::Calm {
         checks.push(Box::new(check::calm::Calm::default()));
     }
-    if kind == Kind::Exact {
+    // An idle timeout may come first, and answers with the same status.
+    if kind == Kind::Exact && settings.stream_idle.is_none() {
         checks.push(Box::new(check::timers::Timers::new(law.latency.0, settings.short_timeout)));
     }
     let about = if describe {
@@ -143,8 +183,9 @@ fn scene(seed: u64, describe: bool) -> Scene {
         String::new()
     };
     let config = settings.config(0);
-    let world = World::new(Parts { seed, config, workers, peers, hosts, laws: (law, host_law), plan, ledger });
-    Scene { world, checks, end: drain_at + drain_for + SECOND, about }
+    let drain_after = recipe.drain_after.map(|events| (events, drain_for));
+    let world = World::new(Parts { seed, config, workers, peers, hosts, laws: (law, host_law), plan, drain_after, ledger });
+    Scene { world, checks, end, size, about }
 }
 
 fn law(rng: &mut Rng) -> Law {
@@ -159,7 +200,7 @@ fn law(rng: &mut Rng) -> Law {
     }
 }
 
-fn clients(kind: Kind, clusters: usize, ledger: &mut Ledger, rng: &mut Rng) -> Vec<Box<dyn Peer>> {
+fn clients(kind: Kind, clusters: usize, recipe: &Recipe, ledger: &mut Ledger, rng: &mut Rng) -> Vec<Box<dyn Peer>> {
     let mut peers: Vec<Box<dyn Peer>> = Vec::new();
     // Some worlds have only some kinds of clients.
     let kinds = 1 + rng.below(63);
@@ -173,7 +214,9 @@ fn clients(kind: Kind, clusters: usize, ledger: &mut Ledger, rng: &mut Rng) -> V
         };
         let mut requests = || {
             let count = 1 + rng.below(80);
-            (0..count).map(|_| request(kind, clusters, ledger, rng)).collect::<Vec<_>>()
+            let mut requests: Vec<Request> = (0..count).map(|_| request(kind, clusters, ledger, rng)).collect();
+            requests.retain(|request| !recipe.without_requests.contains(&request.id));
+            requests
         };
         let peer: Box<dyn Peer> = match (kind, which) {
             (Kind::Exact, _) | (_, 0) => {
@@ -195,7 +238,9 @@ fn clients(kind: Kind, clusters: usize, ledger: &mut Ledger, rng: &mut Rng) -> V
             }
             (_, _) => Box::new(client::upgrading::draw(start, rng.below(clusters as u64) as usize, rng)),
         };
-        peers.push(peer);
+        // One that is left out is drawn all the same, so that nothing else moves.
+        let absent = recipe.without_clients.contains(&(peers.len() as u64));
+        peers.push(if absent { Box::new(client::Session::new(client::Manners::default(), [])) } else { peer });
     }
     peers
 }

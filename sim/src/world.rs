@@ -141,6 +141,8 @@ pub struct Parts {
     pub laws: (Law, Law),
     /// What is planned, by time.
     pub plan: Vec<(Time, Planned)>,
+    /// After so many events the process drains for so long.
+    pub drain_after: Option<(u64, Time)>,
     /// What clients ask for.
     pub ledger: Ledger,
 }
@@ -160,6 +162,7 @@ pub struct World {
     laws: (Law, Law),
     weather: Weather,
     plan: Vec<Planned>,
+    drain_after: Option<(u64, Time)>,
     queue: Queue<Step>,
     /// What is known.
     pub ledger: Ledger,
@@ -224,6 +227,7 @@ impl World {
             laws: parts.laws,
             weather: Weather::default(),
             plan: Vec::new(),
+            drain_after: parts.drain_after,
             queue: Queue::default(),
             ledger: parts.ledger,
             link_rng: Rng::new(parts.seed.fork("links")),
@@ -256,6 +260,9 @@ impl World {
             let Some((at, step)) = self.queue.pop() else { break };
             self.now = at;
             self.steps += 1;
+            if let Some((_, within)) = self.drain_after.take_if(|(events, _)| *events <= self.steps) {
+                self.drain(within);
+            }
             self.perform(step);
             failure = self.examine(checks);
         }
@@ -351,23 +358,28 @@ impl World {
                     self.drive(node);
                 }
             }
-            Planned::Drain(within) => {
-                self.ledger.note(self.now, Observation::Drain(self.now + within));
-                for node in 0..self.nodes.len() {
-                    let now = self.instant(node);
-                    self.nodes[node].listening = false;
-                    let deadline = now + weir_core::time::Duration::from_nanos(within);
-                    self.nodes[node].engine.handle_drain(DrainScope::Process { deadline }, now);
-                    self.drive(node);
-                }
-            }
-            Planned::Calm => {
-                self.weather = Weather::default();
-                self.ledger.note(self.now, Observation::Fault("none"));
-                for peer in 0..self.peers.len() {
-                    self.tell(peer, Input::Calm);
-                }
-            }
+            Planned::Drain(within) => self.drain(within),
+            Planned::Calm => self.calm(),
+        }
+    }
+
+    fn drain(&mut self, within: Time) {
+        self.ledger.note(self.now, Observation::Drain(self.now + within));
+        for node in 0..self.nodes.len() {
+            let now = self.instant(node);
+            self.nodes[node].listening = false;
+            let deadline = now + weir_core::time::Duration::from_nanos(within);
+            self.nodes[node].engine.handle_drain(DrainScope::Process { deadline }, now);
+            self.drive(node);
+        }
+    }
+
+    /// From here on hosts and network behave.
+    fn calm(&mut self) {
+        self.weather = Weather::default();
+        self.ledger.note(self.now, Observation::Fault("none"));
+        for peer in 0..self.peers.len() {
+            self.tell(peer, Input::Calm);
         }
     }
 
@@ -803,5 +815,6 @@ fn kind(what: &Observation) -> u64 {
         Observation::Drain(_) => 11,
         Observation::Drained(_) => 12,
         Observation::Fault(_) => 13,
+        Observation::Again(id) => 14 ^ id << 4,
     }
 }

@@ -7,7 +7,7 @@ use weir_sim::swarm;
 fn the_checks_hold_in_256_worlds() {
     for seed in 0..256 {
         if let Some((at, check, why)) = swarm::draw(seed).run().failure {
-            panic!("seed {seed}: {check} failed at {at} ns: {why}\nreplay: cargo run --release -p weir-sim -- run --seed {seed} --trace");
+            panic!("seed {seed}: {check} failed at {at} ns: {why}\nreplay: cargo run --release -p weir-sim -- replay {seed}");
         }
     }
 }

@@ -33,6 +33,9 @@ impl Check for EndsOnce {
                 self.cut_at = Some(*deadline);
                 return Ok(());
             }
+            Observation::Again(id) if world.ledger.get(*id).is_some_and(|entry| entry.arrivals > 0) => {
+                return Err(format!("request {id} reached a host, though an answer before it said that it would not"));
+            }
             Observation::Ended(id, outcome) => (*id, outcome),
             _ => return Ok(()),
         };
@@ -52,9 +55,6 @@ impl Check for EndsOnce {
                 "the connection was closed without an answer to {} {id}, which a host has seen",
                 entry.request.method.as_str()
             ));
-        }
-        if *outcome == Outcome::Behind && entry.arrivals > 0 {
-            return Err(format!("request {id} reached a host, though an answer before it said that it would not"));
         }
         let timeout = self.timeouts[entry.request.lane as usize];
         let timed_out = entry.sent_whole.is_some_and(|at| world.now >= at + timeout);

@@ -18,6 +18,13 @@ pub struct Limits {
     pub clients: u32,
 }
 
+impl Limits {
+    /// Whether something may be refused because others are there.
+    pub fn is_tight(&self) -> bool {
+        self.pending.min(self.requests).min(self.clients) < 1_000
+    }
+}
+
 /// The check.
 #[derive(Debug)]
 pub struct Bounds {

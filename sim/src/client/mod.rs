@@ -249,11 +249,21 @@ impl Session {
         };
         context.note(Observation::Ended(id, outcome));
         if head.close || !asked.sent {
-            self.leave(Outcome::Behind, context);
+            self.ask_again(context);
             self.think(NEXT, context);
             return false;
         }
         true
+    }
+
+    /// Leaves its connection, which has served its last request. What was asked behind that is asked again.
+    fn ask_again(&mut self, context: &mut Context<'_>) {
+        for asked in self.asked.drain(..).rev() {
+            context.note(Observation::Again(asked.request.id));
+            self.todo.push_front(asked.request);
+        }
+        self.outgoing.clear();
+        self.leave(Outcome::Left, context);
     }
 
     /// Leaves its connection. What was asked on it ends so.
@@ -320,7 +330,9 @@ impl Peer for Session {
             Input::Refused(conn) if self.conn == Some(conn) => {
                 self.forget(Outcome::Refused, context);
                 // Nobody listens any more: nothing that was to be asked will be.
-                self.todo.clear();
+                for request in self.todo.drain(..) {
+                    context.note(Observation::Ended(request.id, Outcome::Refused));
+                }
             }
             Input::Data(conn, bytes) if self.conn == Some(conn) => self.data(bytes, context),
             Input::End(conn) | Input::Broken(conn) if self.conn == Some(conn) => {
