@@ -65,7 +65,7 @@ impl Settings {
             requests_per_connection: if rng.below(4) == 0 { 1 + rng.below(20) } else { 0 },
             requests_per_client: if rng.below(4) == 0 { 1 + rng.below(20) } else { 0 },
             lifetime: (rng.below(4) == 0).then(|| (1 + rng.below(2_000)) * MS),
-            stream_idle: (!generous && rng.below(4) == 0).then(|| (20 + rng.below(3_000)) * MS),
+            stream_idle: (!generous && rng.below(4) == 0).then(|| (200 + rng.below(3_000)) * MS),
             per_try: (!generous && rng.below(3) == 0).then(|| (2 + rng.below(300)) * MS),
         }
     }
