@@ -28,6 +28,8 @@ pub struct Settings {
     pub upstream_idle: Time,
     /// `lb_policy`.
     pub balancer: &'static str,
+    /// `STATIC`, or a kind of DNS: then names are asked for every so often.
+    pub discovery: &'static str,
     /// `max_requests_per_connection` of clusters; 0 is none.
     pub requests_per_connection: u64,
     /// The same for clients.
@@ -51,7 +53,7 @@ impl Settings {
         Settings {
             clusters,
             limits: Limits {
-                connections: if generous && rng.below(2) == 0 { 3 + rng.below(6) as u32 } else { tight(rng, 1, 12) },
+                connections: if generous && rng.below(2) == 0 { 2 + rng.below(4) as u32 } else { tight(rng, 1, 12) },
                 pending: tight(rng, 1, 20),
                 requests: tight(rng, 1, 30),
                 clients: tight(rng, 2, 30),
@@ -62,6 +64,7 @@ impl Settings {
             idle: if generous || rng.below(3) == 0 { 3_600_000 * MS } else { (50 + rng.below(5_000)) * MS },
             upstream_idle: if generous { 3_600_000 * MS } else { (1 + rng.below(2_000)) * MS },
             balancer: ["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST"][rng.below(3) as usize],
+            discovery: ["STATIC", "STATIC", "STRICT_DNS", "LOGICAL_DNS"][rng.below(4) as usize],
             requests_per_connection: if rng.below(4) == 0 { 1 + rng.below(20) } else { 0 },
             requests_per_client: if rng.below(4) == 0 { 1 + rng.below(20) } else { 0 },
             lifetime: (rng.below(4) == 0).then(|| (1 + rng.below(2_000)) * MS),
@@ -114,16 +117,13 @@ impl Settings {
             }
         }
         for (cluster, hosts) in self.clusters.iter().enumerate() {
-            let endpoints: Vec<String> = hosts
-                .iter()
-                .map(|host| {
-                    format!(
-                        "{{ endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }} }}",
-                        host.ip(),
-                        host.port()
-                    )
-                })
-                .collect();
+            let names: Vec<String> = match self.discovery {
+                "STATIC" => hosts.iter().map(|host| host.ip().to_string()).collect(),
+                _ => vec![name(cluster)],
+            };
+            let endpoint =
+                |name: &String| format!("{{ endpoint: {{ address: {{ socket_address: {{ address: {name}, port_value: 80 }} }} }} }}");
+            let endpoints: Vec<String> = names.iter().map(endpoint).collect();
             let per_connection = match self.requests_per_connection {
                 0 => String::new(),
                 n => format!(", max_requests_per_connection: {n}"),
@@ -131,7 +131,8 @@ impl Settings {
             let _ = writeln!(
                 clusters,
                 r#"    - name: u{cluster}
-      type: STATIC
+      type: {discovery}
+      dns_refresh_rate: 0.5s
       connect_timeout: 1s
       lb_policy: {balancer}
       per_connection_buffer_limit_bytes: {buffer}
@@ -143,6 +144,7 @@ impl Settings {
           explicit_http_config: {{ http_protocol_options: {{}} }}
       load_assignment: {{ cluster_name: u{cluster}, endpoints: [{{ lb_endpoints: [{endpoints}] }}] }}"#,
                 balancer = self.balancer,
+                discovery = self.discovery,
                 buffer = self.buffer,
                 connections = self.limits.connections,
                 pending = self.limits.pending,
@@ -209,6 +211,11 @@ static_resources:
         let faults: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
         Arc::new(loaded.config.unwrap_or_else(|| panic!("the world's config is refused:\n{}\n{yaml}", faults.join("\n"))))
     }
+}
+
+/// The name under which DNS knows the hosts of a cluster.
+pub fn name(cluster: usize) -> String {
+    format!("u{cluster}.sim")
 }
 
 fn seconds(time: Time) -> String {

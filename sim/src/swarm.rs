@@ -5,7 +5,7 @@ use crate::check::{self, Check};
 use crate::client;
 use crate::config::Settings;
 use crate::event::{MS, SECOND, Time};
-use crate::fault::{Fault, blackhole, refuse, storm};
+use crate::fault::{Fault, blackhole, dns, refuse, storm};
 use crate::link::Law;
 use crate::observe::Ledger;
 use crate::peer::Peer;
@@ -127,7 +127,8 @@ fn scene(recipe: &Recipe, describe: bool) -> Scene {
     let addresses: Vec<_> = hosts.iter().map(|(address, ..)| *address).collect();
     if kind == Kind::Wild {
         for _ in 0..rng.below(4) {
-            let fault = match rng.below(3) {
+            let fault = match rng.below(4) {
+                3 => dns::draw(&addresses, &mut rng),
                 0 => refuse::draw(&addresses, &mut rng),
                 1 => blackhole::draw(&addresses, &mut rng),
                 _ => storm::draw(&mut rng),

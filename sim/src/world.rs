@@ -2,7 +2,7 @@
 //! Time jumps from event to event; nothing in it depends on the machine it runs on.
 
 use crate::check::{Check, Verdict};
-use crate::event::{Queue, Time};
+use crate::event::{MS, Queue, Time};
 use crate::fault::{Fault, Weather};
 use crate::link::{End, Law, Link};
 use crate::observe::{Ledger, Observation};
@@ -13,10 +13,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use weir_core::Engine;
 use weir_core::buffer::Outbox;
+use weir_core::cluster::{DnsError, Resolved};
 use weir_core::config::Config;
 use weir_core::drain::DrainScope;
 use weir_core::engine::{Action, ConnectError, Event, IoFault, Transmit};
-use weir_core::id::ConnId;
+use weir_core::id::{ConnId, QueryId};
 use weir_core::record::Addresses;
 use weir_core::rng::{Rng, Seed};
 use weir_core::shared::Shared;
@@ -108,6 +109,7 @@ enum Step {
     Refuse(ConnNo),
     Wake(PeerNo, u64),
     Timer(usize),
+    Answer(usize, QueryId, usize),
     Plan(usize),
 }
 
@@ -340,6 +342,7 @@ impl World {
                     self.drive(node);
                 }
             }
+            Step::Answer(node, query, cluster) => self.resolve(node, query, cluster),
             Step::Plan(index) => self.planned(index),
         }
     }
@@ -749,7 +752,14 @@ impl World {
                     self.drive(other);
                 }
             }
-            Action::Resolve { .. } => {}
+            Action::Resolve { query, question } => {
+                let clusters = 0..self.clusters();
+                if let Some(cluster) = clusters.into_iter().find(|cluster| *question.name.host == *crate::config::name(*cluster)) {
+                    // At the beginning of a world the answers are there at once, as they are when a real process starts.
+                    let pause = if self.now == 0 { 0 } else { self.link_rng.below(3 * MS) };
+                    self.queue.push(self.now + pause, Step::Answer(node, query, cluster));
+                }
+            }
             Action::Transmit(id) => self.with(node, id, World::transmit),
             Action::SetReadable(id, on) => self.with(node, id, |world, no| {
                 if let Some(conn) = world.conns[no].as_mut() {
@@ -765,6 +775,19 @@ impl World {
             Action::Reset(id) => self.with(node, id, |world, no| world.close_socket(no, End::Reset)),
             Action::CloseIfIdle(id) => self.with(node, id, |world, no| world.ends(no, Ending::CloseIfIdle)),
         }
+    }
+
+    /// DNS answers.
+    fn resolve(&mut self, node: usize, query: QueryId, cluster: usize) {
+        let of = |(address, of, _): &&(SocketAddr, usize, PeerNo)| *of == cluster && self.weather.names(*address);
+        let addresses: Vec<_> = self.hosts.iter().filter(of).map(|(address, ..)| address.ip()).collect();
+        let answer = match addresses.is_empty() {
+            true => Err(DnsError("no such name".into())),
+            false => Ok(Resolved { addresses, ttl: None }),
+        };
+        let now = self.instant(node);
+        self.nodes[node].engine.handle_resolved(query, answer, now);
+        self.drive(node);
     }
 
     fn with(&mut self, node: usize, id: ConnId, act: impl FnOnce(&mut World, ConnNo)) {

@@ -1,6 +1,7 @@
 //! Faults of the network, one file each, and what they make of it: the [`Weather`].
 
 pub mod blackhole;
+pub mod dns;
 pub mod refuse;
 pub mod storm;
 
@@ -15,6 +16,8 @@ pub enum Fault {
     Refuse(SocketAddr),
     /// A host does not answer to connections.
     Blackhole(SocketAddr),
+    /// DNS does not name a host any more; if it was the last one, it fails.
+    Unnamed(SocketAddr),
     /// All links are slow and uneven.
     Storm(Law),
     /// All is well again.
@@ -27,6 +30,7 @@ impl Fault {
         match self {
             Fault::Refuse(_) => "refuse",
             Fault::Blackhole(_) => "blackhole",
+            Fault::Unnamed(_) => "dns",
             Fault::Storm(_) => "storm",
             Fault::Over => "none",
         }
@@ -38,6 +42,7 @@ impl Fault {
 pub struct Weather {
     refusing: BTreeSet<SocketAddr>,
     silent: BTreeSet<SocketAddr>,
+    unnamed: BTreeSet<SocketAddr>,
     storm: Option<Law>,
 }
 
@@ -46,6 +51,7 @@ impl Weather {
         match fault {
             Fault::Refuse(host) => drop(self.refusing.insert(*host)),
             Fault::Blackhole(host) => drop(self.silent.insert(*host)),
+            Fault::Unnamed(host) => drop(self.unnamed.insert(*host)),
             Fault::Storm(law) => self.storm = Some(law.clone()),
             Fault::Over => *self = Weather::default(),
         }
@@ -57,6 +63,11 @@ impl Weather {
             return None;
         }
         Some(!self.refusing.contains(&host))
+    }
+
+    /// Whether DNS tells of a host.
+    pub(crate) fn names(&self, host: SocketAddr) -> bool {
+        !self.unnamed.contains(&host)
     }
 
     /// The law of a link in this weather.
