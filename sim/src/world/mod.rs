@@ -1,0 +1,340 @@
+//! The world: engines that share one process's counts, scripted peers, links between them and one queue of events.
+//! Time jumps from event to event; nothing in it depends on the machine it runs on.
+
+mod connection;
+mod driver;
+mod peers;
+
+use crate::check::{Check, Verdict};
+use crate::event::{Queue, Time};
+use crate::fault::{Fault, Weather};
+use crate::link::Law;
+use crate::observe::{Ledger, Observation};
+use crate::peer::{ConnNo, Input, Peer, PeerNo};
+use connection::Conn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use weir_core::Engine;
+use weir_core::buffer::Outbox;
+use weir_core::config::Config;
+use weir_core::drain::DrainScope;
+use weir_core::id::{ConnId, QueryId};
+use weir_core::rng::{Rng, Seed};
+use weir_core::shared::Shared;
+use weir_core::time::{Instant, Wall};
+
+/// Engines begin at this time of their own, so that clocks can be behind the world's as well as ahead.
+const ORIGIN: Time = 1_000_000_000_000;
+
+/// One worker.
+#[derive(Debug)]
+struct Node {
+    engine: Engine,
+    /// How far its clock is ahead of the world's.
+    ahead: Time,
+    armed: Time,
+    listening: bool,
+    conns: slotmap::SecondaryMap<ConnId, ConnNo>,
+}
+
+#[derive(Copy, Clone, Debug)]
+enum Step {
+    ToEngine(ConnNo),
+    ToPeer(ConnNo),
+    Syn(ConnNo),
+    Connected(ConnNo),
+    Refuse(ConnNo),
+    Wake(PeerNo, u64),
+    Timer(usize),
+    Answer(usize, QueryId, usize),
+    Plan(usize),
+}
+
+/// What is planned to happen to the whole, whatever the peers do.
+#[derive(Clone, Debug)]
+pub enum Planned {
+    /// A fault begins or ends.
+    Fault(Fault),
+    /// A config takes the place of the one before.
+    Config(u64, Arc<Config>),
+    /// The process drains for so long.
+    Drain(Time),
+    /// Hosts behave from now on.
+    Calm,
+}
+
+/// What a world is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Everything that is drawn is drawn from this.
+    pub seed: Seed,
+    /// The first config.
+    pub config: Arc<Config>,
+    /// How far the clock of each worker is ahead.
+    pub workers: Vec<Time>,
+    /// Clients, then hosts.
+    pub peers: Vec<Box<dyn Peer>>,
+    /// The hosts: address, cluster, which of the peers.
+    pub hosts: Vec<(SocketAddr, usize, PeerNo)>,
+    /// How links treat bytes: those of clients, those of hosts.
+    pub laws: (Law, Law),
+    /// What is planned, by time.
+    pub plan: Vec<(Time, Planned)>,
+    /// After so many events the process drains for so long.
+    pub drain_after: Option<(u64, Time)>,
+    /// What clients ask for.
+    pub ledger: Ledger,
+}
+
+/// A world.
+#[derive(Debug)]
+pub struct World {
+    /// The time.
+    pub now: Time,
+    nodes: Vec<Node>,
+    /// What the workers share.
+    pub shared: Arc<Shared>,
+    conns: Vec<Option<Box<Conn>>>,
+    peers: Vec<Option<Box<dyn Peer>>>,
+    hosts: Vec<(SocketAddr, usize, PeerNo)>,
+    rngs: Vec<Rng>,
+    laws: (Law, Law),
+    weather: Weather,
+    plan: Vec<Planned>,
+    drain_after: Option<(u64, Time)>,
+    queue: Queue<Step>,
+    /// What is known.
+    pub ledger: Ledger,
+    link_rng: Rng,
+    place_rng: Rng,
+    outbox: Outbox,
+    digest: Digest,
+    steps: u64,
+    /// Open connections, by cluster.
+    to_hosts: Vec<usize>,
+    from_clients: usize,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The first check that failed, when, and why.
+    pub failure: Option<(Time, &'static str, String)>,
+    /// A number that stands for all that happened.
+    pub digest: u64,
+    /// Events.
+    pub steps: u64,
+    /// When it ended.
+    pub ended: Time,
+}
+
+/// FNV-1a over all that happens.
+#[derive(Copy, Clone, Debug)]
+struct Digest(u64);
+
+impl Digest {
+    fn add(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
+    }
+}
+
+impl World {
+    /// A world at its beginning.
+    pub fn new(parts: Parts) -> World {
+        let shared: Arc<Shared> = Arc::default();
+        let node = |(index, ahead): (usize, &Time)| Node {
+            engine: Engine::new(
+                Arc::clone(&parts.config),
+                Arc::clone(&shared),
+                parts.seed.fork(&format!("engine {index}")),
+                Instant::from_nanos(ORIGIN + ahead),
+                Wall::from_nanos(1_700_000_000_000_000_000),
+            ),
+            ahead: *ahead,
+            armed: Time::MAX,
+            listening: true,
+            conns: slotmap::SecondaryMap::new(),
+        };
+        let mut world = World {
+            now: 0,
+            nodes: parts.workers.iter().enumerate().map(node).collect(),
+            shared,
+            conns: Vec::new(),
+            rngs: (0..parts.peers.len()).map(|peer| Rng::new(parts.seed.fork(&format!("peer {peer}")))).collect(),
+            peers: parts.peers.into_iter().map(Some).collect(),
+            hosts: parts.hosts,
+            laws: parts.laws,
+            weather: Weather::default(),
+            plan: Vec::new(),
+            drain_after: parts.drain_after,
+            queue: Queue::default(),
+            ledger: parts.ledger,
+            link_rng: Rng::new(parts.seed.fork("links")),
+            place_rng: Rng::new(parts.seed.fork("places")),
+            outbox: Outbox::default(),
+            digest: Digest(0xcbf2_9ce4_8422_2325),
+            steps: 0,
+            to_hosts: Vec::new(),
+            from_clients: 0,
+        };
+        let clusters = world.hosts.iter().map(|(_, cluster, _)| cluster + 1).max().unwrap_or(0);
+        world.to_hosts = vec![0; clusters];
+        for (at, planned) in parts.plan {
+            world.queue.push(at, Step::Plan(world.plan.len()));
+            world.plan.push(planned);
+        }
+        for node in 0..world.nodes.len() {
+            world.drive(node);
+        }
+        for peer in 0..world.peers.len() {
+            world.tell(peer, Input::Start);
+        }
+        world
+    }
+
+    /// Runs until nothing more is to happen, until `end`, or until a check fails.
+    pub fn run(&mut self, end: Time, checks: &mut [Box<dyn Check>]) -> Report {
+        let mut failure = None;
+        while failure.is_none() && self.queue.next_at().is_some_and(|at| at <= end) {
+            let Some((at, step)) = self.queue.pop() else { break };
+            self.now = at;
+            self.steps += 1;
+            if let Some((_, within)) = self.drain_after.take_if(|(events, _)| *events <= self.steps) {
+                self.drain(within);
+            }
+            self.perform(step);
+            failure = self.examine(checks);
+        }
+        if failure.is_none() {
+            failure = checks.iter_mut().find_map(|check| {
+                let verdict = check.finish(self);
+                verdict.err().map(|why| (self.now, check.name(), why))
+            });
+        }
+        Report { failure, digest: self.digest.0, steps: self.steps, ended: self.now }
+    }
+
+    fn examine(&mut self, checks: &mut [Box<dyn Check>]) -> Option<(Time, &'static str, String)> {
+        if self.ledger.news.is_empty() {
+            return None;
+        }
+        let news = std::mem::take(&mut self.ledger.news);
+        let mut failure = None;
+        for what in &news {
+            self.digest.add(self.now ^ kind(what) << 56);
+            for check in checks.iter_mut() {
+                let verdict: Verdict = check.observe(what, self);
+                if let (Err(why), None) = (verdict, &failure) {
+                    failure = Some((self.now, check.name(), why));
+                }
+            }
+        }
+        self.ledger.news = news;
+        self.ledger.news.clear();
+        failure
+    }
+
+    /// The engines.
+    pub fn engines(&self) -> impl Iterator<Item = &Engine> {
+        self.nodes.iter().map(|node| &node.engine)
+    }
+
+    /// How many clusters there are.
+    pub fn clusters(&self) -> usize {
+        self.to_hosts.len()
+    }
+
+    /// Open connections to the hosts of a cluster, as the proxy has them.
+    pub fn open_connections(&self, cluster: usize) -> usize {
+        self.to_hosts.get(cluster).copied().unwrap_or_default()
+    }
+
+    /// Connections of clients that the proxy has not closed.
+    pub fn open_clients(&self) -> usize {
+        self.from_clients
+    }
+
+    fn instant(&self, node: usize) -> Instant {
+        Instant::from_nanos(ORIGIN + self.now + self.nodes[node].ahead)
+    }
+
+    fn perform(&mut self, step: Step) {
+        match step {
+            Step::ToEngine(no) => self.reach_engine(no),
+            Step::ToPeer(no) => self.reach_peer(no),
+            Step::Syn(no) => self.accept(no),
+            Step::Connected(no) => self.connected(no),
+            Step::Refuse(no) => self.refused(no),
+            Step::Wake(peer, token) => self.tell(peer, Input::Wake(token)),
+            Step::Timer(node) => {
+                if self.nodes[node].armed <= self.now {
+                    self.nodes[node].armed = Time::MAX;
+                    let now = self.instant(node);
+                    self.nodes[node].engine.handle_timeout(now);
+                    self.drive(node);
+                }
+            }
+            Step::Answer(node, query, cluster) => self.resolve(node, query, cluster),
+            Step::Plan(index) => self.planned(index),
+        }
+    }
+
+    fn planned(&mut self, index: usize) {
+        match self.plan[index].clone() {
+            Planned::Fault(fault) => {
+                self.weather.change(&fault);
+                self.ledger.note(self.now, Observation::Fault(fault.name()));
+            }
+            Planned::Config(version, config) => {
+                self.ledger.note(self.now, Observation::Table(version));
+                for node in 0..self.nodes.len() {
+                    let now = self.instant(node);
+                    self.nodes[node].engine.handle_config(Arc::clone(&config), now);
+                    self.drive(node);
+                }
+            }
+            Planned::Drain(within) => self.drain(within),
+            Planned::Calm => self.calm(),
+        }
+    }
+
+    fn drain(&mut self, within: Time) {
+        self.ledger.note(self.now, Observation::Drain(self.now + within));
+        for node in 0..self.nodes.len() {
+            let now = self.instant(node);
+            self.nodes[node].listening = false;
+            let deadline = now + weir_core::time::Duration::from_nanos(within);
+            self.nodes[node].engine.handle_drain(DrainScope::Process { deadline }, now);
+            self.drive(node);
+        }
+    }
+
+    /// From here on hosts and network behave.
+    fn calm(&mut self) {
+        self.weather = Weather::default();
+        self.ledger.note(self.now, Observation::Fault("none"));
+        for peer in 0..self.peers.len() {
+            self.tell(peer, Input::Calm);
+        }
+    }
+}
+
+fn kind(what: &Observation) -> u64 {
+    match what {
+        Observation::Sent(id) => *id,
+        Observation::SentWhole(id) => 1 ^ id << 4,
+        Observation::Ended(id, _) => 2 ^ id << 4,
+        Observation::ClientFault(id, _) => 3 ^ id << 4,
+        Observation::Arrived { id, .. } => 4 ^ id << 4,
+        Observation::ArrivedWhole(id) => 5 ^ id << 4,
+        Observation::HostFault(id, _) => 6 ^ id << 4,
+        Observation::Disturbed(id) => 7 ^ id << 4,
+        Observation::Opening(cluster) => 8 ^ (*cluster as u64) << 4,
+        Observation::Closing(cluster) => 9 ^ (*cluster as u64) << 4,
+        Observation::Table(version) => 10 ^ version << 4,
+        Observation::Drain(_) => 11,
+        Observation::Drained(_) => 12,
+        Observation::Fault(_) => 13,
+        Observation::Again(id) => 14 ^ id << 4,
+    }
+}

@@ -1,0 +1,79 @@
+//! Telling peers what happens, and doing as they say.
+
+use super::connection::{Conn, Side};
+use super::{Step, World};
+use crate::link::End;
+use crate::peer::{ConnNo, Context, Deed, Input, PeerNo};
+
+impl World {
+    /// Tells a peer something, then does what it does.
+    pub(super) fn tell(&mut self, peer: PeerNo, input: Input<'_>) {
+        let Some(mut actor) = self.peers.get_mut(peer).and_then(Option::take) else { return };
+        let (mut deeds, mut next_conn) = (Vec::new(), self.conns.len());
+        let first = next_conn;
+        actor.on(
+            input,
+            &mut Context {
+                now: self.now,
+                rng: &mut self.rngs[peer],
+                ledger: &mut self.ledger,
+                deeds: &mut deeds,
+                next_conn: &mut next_conn,
+            },
+        );
+        self.peers[peer] = Some(actor);
+        for _ in first..next_conn {
+            let node = self.place_rng.below(self.nodes.len() as u64) as usize;
+            self.conns.push(Some(Box::new(Conn::new(node, peer, Side::Client))));
+        }
+        for deed in deeds {
+            self.deed(peer, deed);
+        }
+    }
+
+    pub(super) fn deed(&mut self, peer: PeerNo, deed: Deed) {
+        match deed {
+            Deed::Wake(at, token) => self.queue.push(at, Step::Wake(peer, token)),
+            Deed::Connect(no) => {
+                let at = self.now + self.laws.0.latency.0;
+                self.queue.push(at, Step::Syn(no));
+            }
+            Deed::Send(no, bytes) => {
+                if let Some(conn) = self.conns[no].as_mut() {
+                    conn.unsent.push_back(bytes);
+                    self.pump_peer(no);
+                }
+            }
+            Deed::Finish(no) => self.peer_ends(no, End::Fin),
+            Deed::Close(no) => {
+                if let Some(conn) = self.conns[no].as_mut() {
+                    conn.peer_gone = true;
+                    self.peer_ends(no, End::Fin);
+                }
+            }
+            Deed::Break(no) => {
+                if let Some(conn) = self.conns[no].as_mut() {
+                    conn.peer_gone = true;
+                    conn.unsent.clear();
+                    self.peer_ends(no, End::Reset);
+                }
+            }
+            Deed::Read(no, on) => {
+                if let Some(conn) = self.conns[no].as_mut() {
+                    conn.peer_reads = on;
+                    if on {
+                        self.reach_peer(no);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn peer_ends(&mut self, no: ConnNo, end: End) {
+        let Some(conn) = self.conns[no].as_mut() else { return };
+        if conn.peer_ends.is_none() || end == End::Reset {
+            conn.peer_ends = Some(end);
+        }
+        self.pump_peer(no);
+    }
+}
