@@ -155,7 +155,7 @@ async fn answer<N: Net + Send + Sync>(Extract(state): Extract<Arc<State<N>>>, re
     response.unwrap_or_default()
 }
 
-async fn dispatch<N: Net + Send + Sync>(path: &str, state: &State<N>, query: &Query) -> Page {
+async fn dispatch<N: Net + Send + Sync>(path: &str, state: &Arc<State<N>>, query: &Query) -> Page {
     match path {
         "/" => (StatusCode::OK, "text/html; charset=UTF-8", pages::home()),
         "/help" => text(format!("admin commands are:\n{}", help())),
@@ -200,7 +200,7 @@ fn ready<N: Net + Send + Sync>(state: &State<N>) -> Page {
 
 /// `graceful`: answers first ask clients to go elsewhere, and listeners close after a while; else they
 /// close at once.
-fn drain_listeners<N: Net + Send + Sync>(state: &State<N>, query: &Query) {
+fn drain_listeners<N: Net + Send + Sync>(state: &Arc<State<N>>, query: &Query) {
     if query.has("skip_exit") {
         return state.tell(|| Command::Drain(Drain::Discourage));
     }
@@ -208,15 +208,10 @@ fn drain_listeners<N: Net + Send + Sync>(state: &State<N>, query: &Query) {
         return state.drain.notify_one();
     }
     state.tell(|| Command::Drain(Drain::Discourage));
-    // A permit for the primary, given when the time has come.
-    let (commands, wait) = (state.commands.clone(), Duration::from_secs(state.args.drain_time));
-    let names: Vec<Arc<str>> = state.admin().listeners.keys().cloned().collect();
+    let (state, wait) = (Arc::clone(state), Duration::from_secs(state.args.drain_time));
     tokio::spawn(async move {
         tokio::time::sleep(wait).await;
-        for (worker, name) in commands.iter().flat_map(|worker| names.iter().map(move |name| (worker, name))) {
-            let _ = worker.send(Command::Unlisten(Arc::clone(name)));
-            let _ = worker.send(Command::Drain(Drain::Listener(Arc::clone(name))));
-        }
+        state.drain.notify_one();
     });
 }
 
