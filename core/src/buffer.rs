@@ -4,6 +4,7 @@
 //! aside until they are gone. [`SendQueue`] is what one connection has to send: small pieces (heads, chunk
 //! sizes, short bodies) are copied together, long ones travel as slices of what was read.
 
+use crate::digest::Digest;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 
@@ -26,6 +27,9 @@ pub struct Blocks {
     /// Blocks that came back while slices of them were still around.
     lent: VecDeque<BytesMut>,
     queues: Vec<VecDeque<Bytes>>,
+    /// What was queued through this pool, if somebody wants to know: heads and framing byte for byte, pieces of bodies
+    /// by their length, so that a log without bodies gives the same digest.
+    pub digest: Option<Digest>,
 }
 
 impl Default for Blocks {
@@ -37,7 +41,7 @@ impl Default for Blocks {
 impl Blocks {
     /// A pool of blocks of `capacity` bytes.
     pub fn new(capacity: usize) -> Blocks {
-        Blocks { capacity, free: Vec::new(), lent: VecDeque::new(), queues: Vec::new() }
+        Blocks { capacity, free: Vec::new(), lent: VecDeque::new(), queues: Vec::new(), digest: None }
     }
 
     /// An empty block with at least a quarter of the pool's capacity free.
@@ -87,6 +91,8 @@ pub struct SendQueue {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
     chunked_len: usize,
+    /// How much of `tail` the digest has taken in.
+    digested: usize,
 }
 
 impl SendQueue {
@@ -113,8 +119,14 @@ impl SendQueue {
         // Behind a backlog, medium pieces are copied too: a peer that does not read must not pin blocks
         // many times as large as what waits for it.
         let limit = if self.len() > BACKLOG { BACKLOG_COPY_LIMIT } else { COPY_LIMIT };
+        if blocks.digest.is_some() {
+            self.digest_tail(blocks, Some(piece.len()));
+        }
         if piece.len() <= limit {
             self.writer(blocks).extend_from_slice(&piece);
+            if blocks.digest.is_some() {
+                self.digested = self.tail.len();
+            }
             return;
         }
         self.seal_tail(blocks);
@@ -141,6 +153,7 @@ impl SendQueue {
         self.chunks.clear();
         self.tail.clear();
         self.chunked_len = 0;
+        self.digested = 0;
         self.release(blocks);
     }
 
@@ -152,9 +165,25 @@ impl SendQueue {
 
     fn seal_tail(&mut self, blocks: &mut Blocks) {
         if !self.tail.is_empty() {
+            if blocks.digest.is_some() {
+                self.digest_tail(blocks, None);
+            }
+            self.digested = 0;
             let sealed = self.tail.split().freeze();
             self.chunked_len += sealed.len();
             self.push_chunk(sealed, blocks);
+        }
+    }
+
+    /// Takes what was written since the last time into the digest, then the length of a piece of a body.
+    fn digest_tail(&mut self, blocks: &mut Blocks, piece: Option<usize>) {
+        let Some(digest) = &mut blocks.digest else { return };
+        if self.digested < self.tail.len() {
+            digest.bytes(&self.tail[self.digested..]);
+            self.digested = self.tail.len();
+        }
+        if let Some(len) = piece {
+            digest.word(len as u64);
         }
     }
 

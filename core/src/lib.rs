@@ -8,10 +8,12 @@
 //! and back; [`config`] is what all of them read. The arrows go down the list of modules below.
 #![forbid(unsafe_code)]
 
+pub mod answers;
 pub mod buffer;
 pub mod cluster;
 pub mod config;
 pub mod connection;
+pub mod digest;
 pub mod drain;
 pub mod engine;
 pub mod exchange;

@@ -20,6 +20,8 @@ pub enum Command {
     Run(RunArgs),
     /// Check a config and print everything that is wrong with it. Exit code 0: it is right; 1: it is not.
     Validate(ValidateArgs),
+    /// Run an input log again that `run --record` wrote, and see whether it decides the same.
+    Replay(ReplayArgs),
     /// Run a small example: a proxy with upstreams of its own.
     Demo(DemoArgs),
 }
@@ -52,6 +54,48 @@ pub struct RunArgs {
     /// What to do about fields that Weir knows but does not honour.
     #[arg(long, value_name = "WHAT", default_value = "error")]
     pub on_unsupported: OnUnsupported,
+    /// Record what decides everything. The last of it is written to files in this folder on SIGUSR2, on POST
+    /// /write_input_logs of the admin page, and when a worker panics. Heads are in it as they came, credentials too.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// MiB of the past that each worker keeps for `--record`.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub record_mib: u32,
+    /// Record the bytes of bodies too, not only their lengths and digests.
+    #[arg(long, requires = "record")]
+    pub record_bodies: bool,
+}
+
+impl RunArgs {
+    /// What the command line gives if it names nothing but the config.
+    pub fn of(config: PathBuf) -> RunArgs {
+        RunArgs {
+            config,
+            concurrency: None,
+            drain_time: 600,
+            log_level: Level::Info,
+            on_unsupported: OnUnsupported::Error,
+            record: None,
+            record_mib: 64,
+            record_bodies: false,
+        }
+    }
+}
+
+/// Arguments of `weir replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The log.
+    pub file: PathBuf,
+    /// Stop after this time since the log began: `2.5s`, `300ms`, or seconds.
+    #[arg(long, value_name = "T", value_parser = crate::replay::time)]
+    pub until: Option<std::time::Duration>,
+    /// Say step by step why this exchange went where it did: a number from `--list`, or an x-request-id.
+    #[arg(long, value_name = "EXCHANGE")]
+    pub explain: Option<String>,
+    /// List the exchanges: number, when, request, how it ended.
+    #[arg(long)]
+    pub list: bool,
 }
 
 /// Arguments of `weir validate`.

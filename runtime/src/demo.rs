@@ -1,6 +1,6 @@
 //! `weir demo`: a proxy with an embedded config, and upstreams of its own, to try with curl.
 
-use crate::cli::{DemoArgs, OnUnsupported, RunArgs};
+use crate::cli::{DemoArgs, RunArgs};
 use crate::logging::Level;
 use crate::run;
 use crate::start::StartError;
@@ -25,8 +25,7 @@ pub fn run(args: &DemoArgs) -> Result<(), StartError> {
     }
     let path = PathBuf::from("demo.yaml");
     let config = loaded.config.ok_or(StartError::Config { path: path.clone(), errors: loaded.diagnostics.len() })?;
-    let run_args =
-        RunArgs { config: path, concurrency: Some(1), drain_time: 10, log_level: Level::Warn, on_unsupported: OnUnsupported::Error };
+    let run_args = RunArgs { concurrency: Some(1), drain_time: 10, log_level: Level::Warn, ..RunArgs::of(path) };
     let once = args.once;
     let cut = run::run_config(run_args, config, text, move |bound| {
         let Some((_, proxy)) = bound.listeners.first() else { return };

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use weir::cli::{Cli, Command, Format, OnUnsupported, ValidateArgs};
+use weir::cli::{Cli, Command, Format, OnUnsupported, ReplayArgs, ValidateArgs};
 use weir::logging::{self, Level};
 use weir_core::config::v3;
 
@@ -10,9 +10,13 @@ fn main() -> ExitCode {
     // A panic is a broken invariant of our own: better no process than one that goes on without a worker.
     std::panic::set_hook(Box::new(|panic| {
         report(&format!("panic: {panic}\n{}", std::backtrace::Backtrace::force_capture()));
-        std::process::abort();
+        // Who records, or replays, has something to say before the end.
+        if !weir::recording::outlives_panics() {
+            std::process::abort();
+        }
     }));
     match Cli::parse().command {
+        Command::Replay(args) => replay(&args),
         Command::Run(args) => {
             logging::start(args.log_level);
             end(weir::run::run(args).map(drop))
@@ -23,6 +27,20 @@ fn main() -> ExitCode {
             end(weir::demo::run(&args))
         }
     }
+}
+
+#[allow(clippy::print_stdout)]
+fn replay(args: &ReplayArgs) -> ExitCode {
+    weir::recording::outlive_panics();
+    match weir::replay::run(args, |line| println!("{line}")) {
+        Ok(summary) if summary.whole => println!("{summary}: the same as recorded"),
+        Ok(summary) => println!("{summary}: the same as recorded so far"),
+        Err(error) => {
+            report(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn end(result: Result<(), weir::start::StartError>) -> ExitCode {

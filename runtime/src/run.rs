@@ -5,10 +5,12 @@ use crate::admin::{self, Admin, State};
 use crate::cli::RunArgs;
 use crate::clock::Clock;
 use crate::net::{Net, TokioNet};
+use crate::recording::Recording;
 use crate::resolver::Resolver;
 use crate::start::{StartError, load, load_after, open_admin, open_listener, resolve_all, seed, warm};
 use crate::system;
-use crate::worker::{Command, Drain, Parts, Upcall, Worker};
+use crate::thread::{self, Crash, ThreadParts};
+use crate::worker::{Command, Drain, Upcall};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -94,6 +96,8 @@ async fn start<N: Net + Send + Sync>(
     config.hostname = system::hostname().into();
     let config = Arc::new(config);
     let workers = args.concurrency.map_or_else(system::hardware_threads, usize::from);
+    let recording = Recording::of(&args);
+    let recording = recording.map_err(|error| StartError::Record { path: args.record.clone().unwrap_or_default(), error })?;
     let sinks = access_log::open(&config.sinks)?;
     let mut bound = Bound::default();
     let (mut listeners, mut sockets) = (BTreeMap::new(), Vec::new());
@@ -123,12 +127,16 @@ async fn start<N: Net + Send + Sync>(
     for (index, share) in shares.into_iter().enumerate() {
         let seed = seed.fork(&format!("worker-{index}"));
         let mut engine = Engine::new(Arc::clone(&config), Arc::clone(&shared), seed, clock.now(), Clock::wall());
+        if let Some(recording) = &recording {
+            engine.start_recording(&recording.options(index, 0), clock.now());
+        }
         warm(&mut engine, &answers, clock.now());
         registries.push(engine.stats());
         // With a worker for each processor each has its own; fewer leave the choice to the kernel.
         let pinned = workers == system::hardware_threads();
-        let parts = Parts { net: net.clone(), index, clock, pinned, engine, upcalls: upcall.clone(), log: log.clone() };
-        handles.push(spawn_worker(parts, share)?);
+        let (net, upcalls, log) = (net.clone(), upcall.clone(), log.clone());
+        let parts = ThreadParts { net, index, clock, engine, upcalls, log, recording: recording.clone() };
+        handles.push(spawn_worker(parts, pinned, share)?);
     }
     let state = Arc::new(State {
         registries,
@@ -137,6 +145,7 @@ async fn start<N: Net + Send + Sync>(
         inner: std::sync::Mutex::new(Admin::new(Arc::clone(&config), text.clone(), bound.clone())),
         args: args.clone(),
         log: log.clone(),
+        recording,
         quit: tokio::sync::Notify::new(),
         drain: tokio::sync::Notify::new(),
     });
@@ -158,18 +167,20 @@ async fn start<N: Net + Send + Sync>(
     Ok((primary, bound, admin))
 }
 
-fn spawn_worker<N: Net + Send>(parts: Parts<N>, sockets: Vec<(Arc<str>, N::Bound)>) -> io::Result<WorkerHandle<N>> {
+fn spawn_worker<N: Net + Send>(parts: ThreadParts<N>, pinned: bool, sockets: Vec<(Arc<str>, N::Bound)>) -> io::Result<WorkerHandle<N>> {
     let (commands, receiver) = mpsc::unbounded_channel();
     let _ = commands.send(Command::Listen(sockets));
     let thread = std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
-        if parts.pinned
-            && let Err(error) = system::pin_thread(parts.index)
-        {
+        if pinned && let Err(error) = system::pin_thread(parts.index) {
             tracing::warn!("worker {} is not pinned to a processor: {error}", parts.index);
         }
-        match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-            Ok(runtime) => runtime.block_on(Worker::serve(parts, receiver)),
-            Err(error) => tracing::error!("worker {} has no runtime: {error}", parts.index),
+        if let Err(Crash(written)) = thread::run(parts, receiver) {
+            match written {
+                Ok(files) => files.iter().for_each(|file| tracing::error!("what led to the panic is in the input log {file}")),
+                Err(error) => tracing::error!("what led to the panic cannot be written: {error}"),
+            }
+            // A broken invariant of our own: better no process than one that goes on without a worker.
+            std::process::abort();
         }
     })?;
     Ok(WorkerHandle { commands, thread })
@@ -180,11 +191,17 @@ struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
     hup: tokio::signal::unix::Signal,
+    usr2: tokio::signal::unix::Signal,
 }
 
 impl Signals {
     fn register() -> io::Result<Signals> {
-        Ok(Signals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, hup: signal(SignalKind::hangup())? })
+        Ok(Signals {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+            usr2: signal(SignalKind::user_defined2())?,
+        })
     }
 }
 
@@ -199,6 +216,14 @@ impl<N: Net + Send + Sync> Primary<N> {
                 _ = signals.term.recv() => self.drain_on("SIGTERM").await,
                 _ = signals.int.recv() => self.drain_on("SIGINT").await,
                 _ = signals.hup.recv() => self.reload().await,
+                _ = signals.usr2.recv() => {
+                    let state = Arc::clone(&state);
+                    tokio::task::spawn_local(async move {
+                        if let Err(error) = state.write_input_logs("signal").await {
+                            tracing::error!("SIGUSR2: {error}");
+                        }
+                    });
+                }
                 () = state.quit.notified() => self.drain_on("/quitquitquit").await,
                 () = state.drain.notified() => self.drain_listeners().await,
                 upcall = self.upcalls.recv() => match upcall {
@@ -225,11 +250,11 @@ impl<N: Net + Send + Sync> Primary<N> {
                 self.drained += 1;
                 self.cut += cut;
             }
-            Upcall::Resolve { worker, query, question } => self.resolve(worker, query, question),
+            Upcall::Resolve { worker, generation, query, question } => self.resolve(worker, generation, query, question),
         }
     }
 
-    fn resolve(&mut self, worker: usize, query: QueryId, question: Question) {
+    fn resolve(&mut self, worker: usize, generation: u32, query: QueryId, question: Question) {
         if self.resolver.is_none() {
             self.resolver = Resolver::from_system().ok();
         }
@@ -242,7 +267,7 @@ impl<N: Net + Send + Sync> Primary<N> {
             if let Err(error) = &result {
                 tracing::warn!("{error}");
             }
-            let _ = commands.send(Command::Resolved(query, result));
+            let _ = commands.send(Command::Resolved(generation, query, result));
         });
     }
 

@@ -240,6 +240,15 @@ impl<N: Net> ConnectionTask<N> {
     }
 }
 
+impl<N: Net> Drop for ConnectionTask<N> {
+    fn drop(&mut self) {
+        // Only a task that is dropped by a panic has something to say.
+        if std::thread::panicking() {
+            drop(self.worker.crash_guard());
+        }
+    }
+}
+
 impl<N: Net> Future for ConnectionTask<N> {
     type Output = ();
 
@@ -334,6 +343,7 @@ impl<N: Net> ConnectionTask<N> {
 
 /// Makes a connection, then serves it.
 pub async fn connect<N: Net>(id: ConnId, address: std::net::SocketAddr, socket: Rc<Socket<N>>, worker: Rc<Worker<N>>) {
+    let _guard = worker.crash_guard();
     let connecting = worker.net.connect(address);
     let mut connecting = pin!(connecting);
     let result = std::future::poll_fn(|cx| {

@@ -59,6 +59,14 @@ pub enum StartError {
     /// An access log cannot be opened.
     #[error(transparent)]
     AccessLog(#[from] access_log::OpenError),
+    /// Input logs could not be written.
+    #[error("cannot record to the folder {}: {error}", path.display())]
+    Record {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The system refuses threads, or the like.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),

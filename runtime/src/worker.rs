@@ -3,17 +3,19 @@
 use crate::access_log::LogWriter;
 use crate::clock::Clock;
 use crate::net::Net;
+use crate::recording::Written;
 use crate::socket::{self, ConnectionTask, Socket};
 use bytes::BytesMut;
 use slotmap::SecondaryMap;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
 use weir_core::Engine;
 use weir_core::buffer::{Blocks, Outbox};
@@ -29,8 +31,6 @@ use weir_core::time::Instant;
 const READ_BLOCK: usize = 64 * 1024;
 /// Access-log lines wait at most this long before they go to the writer.
 const LOG_DELAY: Duration = Duration::from_millis(50);
-/// How often the engine is told what the wall clock shows.
-const WALL_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after a failed accept (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -46,12 +46,21 @@ pub enum Command<N: Net> {
     Unlisten(Arc<str>),
     /// Drain.
     Drain(Drain),
-    /// A DNS answer.
-    Resolved(QueryId, Result<Resolved, DnsError>),
+    /// A DNS answer, and whose question it answers.
+    Resolved(u32, QueryId, Result<Resolved, DnsError>),
     /// Another worker asks whether a shared limit has room.
     Nudge,
     /// Call this with the engine.
     Inspect(Box<dyn FnOnce(&Engine) + Send>),
+    /// Write the input logs to files, and say which.
+    Dump {
+        /// A number and a reason for their names.
+        number: u32,
+        /// See `number`.
+        reason: &'static str,
+        /// Where to say it.
+        written: oneshot::Sender<io::Result<Vec<Written>>>,
+    },
     /// End the thread.
     Stop,
 }
@@ -76,6 +85,8 @@ pub enum Upcall {
     Resolve {
         /// Which worker asks.
         worker: usize,
+        /// Which of its engines.
+        generation: u32,
         /// Its query.
         query: QueryId,
         /// What to ask.
@@ -93,6 +104,8 @@ pub enum Upcall {
 /// One worker.
 pub struct Worker<N: Net> {
     engine: RefCell<Engine>,
+    /// Which engine of its thread it drives.
+    generation: u32,
     sockets: RefCell<SecondaryMap<ConnId, Rc<Socket<N>>>>,
     listeners: RefCell<BTreeMap<Arc<str>, Accepting<N>>>,
     /// The network.
@@ -105,13 +118,38 @@ pub struct Worker<N: Net> {
     upcalls: mpsc::UnboundedSender<Upcall>,
     log: LogWriter,
     lines: RefCell<Vec<(usize, Vec<u8>)>>,
-    /// When the main task wakes next.
-    armed: Cell<Instant>,
-    rearm: Notify,
+    alarm: Rc<Alarm>,
+    /// Size of the input log at which another engine should begin.
+    log_limit: usize,
+    drained: Cell<Option<u32>>,
     /// Whether some caller up the stack is performing actions.
     running: Cell<bool>,
     /// The time of the event whose actions are being performed.
     now: Cell<Instant>,
+}
+
+/// What wakes a thread's main task.
+#[derive(Debug)]
+pub struct Alarm {
+    /// When it wakes by itself.
+    pub armed: Cell<Instant>,
+    /// Wakes it now.
+    pub wake: Notify,
+    /// A task has panicked.
+    pub crashed: Cell<bool>,
+}
+
+/// Notices that the task which holds it panics.
+#[derive(Debug)]
+pub struct CrashGuard(pub Rc<Alarm>);
+
+impl Drop for CrashGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.crashed.set(true);
+            self.0.wake.notify_one();
+        }
+    }
 }
 
 /// A listening socket; `None` once it is closed.
@@ -130,21 +168,26 @@ pub struct Parts<N: Net> {
     pub index: usize,
     /// The process's clock.
     pub clock: Clock,
-    /// Whether it is tied to one processor.
-    pub pinned: bool,
     /// Its engine.
     pub engine: Engine,
+    /// Which engine of its thread that is.
+    pub generation: u32,
     /// Where its calls go.
     pub upcalls: mpsc::UnboundedSender<Upcall>,
     /// Where its log lines go.
     pub log: LogWriter,
+    /// What wakes its thread.
+    pub alarm: Rc<Alarm>,
+    /// Size of the input log at which another engine should begin.
+    pub log_limit: usize,
 }
 
 impl<N: Net> Worker<N> {
-    /// Serves until told to stop.
-    pub async fn serve(parts: Parts<N>, mut commands: mpsc::UnboundedReceiver<Command<N>>) {
-        let worker = Rc::new(Worker {
+    /// A worker at its beginning.
+    pub fn new(parts: Parts<N>) -> Rc<Worker<N>> {
+        Rc::new(Worker {
             engine: RefCell::new(parts.engine),
+            generation: parts.generation,
             sockets: RefCell::default(),
             listeners: RefCell::default(),
             net: parts.net,
@@ -156,40 +199,73 @@ impl<N: Net> Worker<N> {
             upcalls: parts.upcalls,
             log: parts.log,
             lines: RefCell::default(),
-            armed: Cell::new(Instant::NEVER),
-            rearm: Notify::new(),
+            alarm: parts.alarm,
+            log_limit: parts.log_limit,
+            drained: Cell::new(None),
             running: Cell::new(false),
             now: Cell::new(parts.clock.now()),
-        });
-        worker.run();
-        let mut wall = tokio::time::interval(WALL_INTERVAL);
-        loop {
-            let due = worker.next_wake();
-            worker.armed.set(due);
-            let sleep = tokio::time::sleep_until(worker.clock.to_tokio(due.min(worker.clock.now() + Duration::from_secs(3600))));
-            tokio::select! {
-                biased;
-                command = commands.recv() => match command {
-                    None | Some(Command::Stop) => break,
-                    Some(command) => worker.command(command),
-                },
-                () = worker.rearm.notified() => {}
-                _ = wall.tick() => worker.with_engine(|engine, now| engine.handle_wall(Clock::wall(), now)),
-                () = sleep => {
-                    worker.with_engine(|engine, now| engine.handle_timeout(now));
-                    worker.send_lines();
-                }
-            }
-        }
-        worker.send_lines();
+        })
     }
 
-    fn next_wake(&self) -> Instant {
+    /// When something is due next.
+    pub fn next_wake(&self) -> Instant {
         let engine = self.engine.borrow().poll_timeout().map_or(Instant::NEVER, |deadline| deadline.at);
         match self.lines.borrow().is_empty() {
             true => engine,
             false => engine.min(self.clock.now() + LOG_DELAY),
         }
+    }
+
+    /// Time has passed.
+    pub fn timeout(self: &Rc<Self>) {
+        self.with_engine(|engine, now| engine.handle_timeout(now));
+        self.send_lines();
+    }
+
+    /// The wall clock shows this.
+    pub fn wall(self: &Rc<Self>) {
+        self.with_engine(|engine, now| engine.handle_wall(Clock::wall(), now));
+    }
+
+    /// The engine, to be asked or changed between two inputs.
+    pub fn engine(&self) -> RefMut<'_, Engine> {
+        self.engine.borrow_mut()
+    }
+
+    /// Which engine of its thread it drives.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// What the drain of the process has cut, once it has ended here.
+    pub fn drained(&self) -> Option<u32> {
+        self.drained.get()
+    }
+
+    /// Whether it serves nobody any more.
+    pub fn is_empty(&self) -> bool {
+        let engine = self.engine.borrow();
+        engine.downstream_connections() + engine.exchanges() == 0
+    }
+
+    /// Takes over the listening sockets of another worker of this thread.
+    pub fn take_listeners(self: &Rc<Self>, other: &Worker<N>) {
+        for (name, accepting) in other.listeners.take() {
+            accepting.task.abort();
+            self.accept_from(name, accepting.door);
+        }
+    }
+
+    /// Closes all connections that are left: those to hosts, once there is no client any more.
+    pub fn close_all(self: &Rc<Self>) {
+        let ids: Vec<ConnId> = self.sockets.borrow().keys().collect();
+        for id in ids {
+            if let Some(socket) = self.socket(id) {
+                socket.end();
+            }
+            self.closed(id, IoFault::Closed);
+        }
+        self.send_lines();
     }
 
     /// Feeds the engine, then does what it says.
@@ -199,37 +275,48 @@ impl<N: Net> Worker<N> {
         self.run();
     }
 
-    fn command(self: &Rc<Self>, command: Command<N>) {
-        match command {
-            Command::Listen(bound) => bound.into_iter().for_each(|(name, bound)| self.listen(name, bound)),
-            Command::Config(config) => self.with_engine(|engine, now| engine.handle_config(config, now)),
-            Command::RefuseNew(name) => self.refuse_new(&name),
-            Command::Unlisten(name) => self.unlisten(&name),
-            Command::Drain(drain) => self.with_engine(|engine, now| {
-                let scope = match drain {
-                    Drain::Process(within) => Some(DrainScope::Process { deadline: now + within }),
-                    Drain::Listener(name) => engine.listener(&name).map(DrainScope::Listener),
-                    Drain::Discourage => Some(DrainScope::Discourage),
-                    Drain::Encourage => Some(DrainScope::Encourage),
-                };
-                if let Some(scope) = scope {
-                    engine.handle_drain(scope, now);
-                }
-            }),
-            Command::Resolved(query, result) => self.with_engine(|engine, now| engine.handle_resolved(query, result, now)),
-            Command::Nudge => self.with_engine(|engine, now| engine.handle_nudge(now)),
-            Command::Inspect(inspect) => inspect(&self.engine.borrow()),
-            Command::Stop => {}
+    /// There is a new config.
+    pub fn config(self: &Rc<Self>, config: Arc<Config>) {
+        self.with_engine(|engine, now| engine.handle_config(config, now));
+    }
+
+    /// Something is to be drained.
+    pub fn drain(self: &Rc<Self>, drain: &Drain) {
+        self.with_engine(|engine, now| {
+            let scope = match drain {
+                Drain::Process(within) => Some(DrainScope::Process { deadline: now + *within }),
+                Drain::Listener(name) => engine.listener(name).map(DrainScope::Listener),
+                Drain::Discourage => Some(DrainScope::Discourage),
+                Drain::Encourage => Some(DrainScope::Encourage),
+            };
+            if let Some(scope) = scope {
+                engine.handle_drain(scope, now);
+            }
+        });
+    }
+
+    /// DNS has answered.
+    pub fn resolved(self: &Rc<Self>, query: QueryId, result: Result<Resolved, DnsError>) {
+        self.with_engine(|engine, now| engine.handle_resolved(query, result, now));
+    }
+
+    /// Another worker asks whether a shared limit has room.
+    pub fn nudge(self: &Rc<Self>) {
+        self.with_engine(|engine, now| engine.handle_nudge(now));
+    }
+
+    /// Accepts from a listening socket.
+    pub fn listen(self: &Rc<Self>, name: Arc<str>, bound: N::Bound) {
+        match self.net.adopt(bound) {
+            Ok(listener) => self.accept_from(name, Rc::new(RefCell::new(Some(listener)))),
+            Err(error) => tracing::error!("worker {}: cannot accept for listener {name}: {error}", self.index),
         }
     }
 
-    fn listen(self: &Rc<Self>, name: Arc<str>, bound: N::Bound) {
-        let door: Door<N> = match self.net.adopt(bound) {
-            Ok(listener) => Rc::new(RefCell::new(Some(listener))),
-            Err(error) => return tracing::error!("worker {}: cannot accept for listener {name}: {error}", self.index),
-        };
+    fn accept_from(self: &Rc<Self>, name: Arc<str>, door: Door<N>) {
         let (worker, accepting, of) = (Rc::clone(self), Rc::clone(&door), Arc::clone(&name));
         let task = spawn_local(async move {
+            let _guard = CrashGuard(Rc::clone(&worker.alarm));
             loop {
                 let accepted = poll_fn(|cx| match &*accepting.borrow() {
                     Some(listener) => worker.net.poll_accept(listener, cx).map(Some),
@@ -248,7 +335,8 @@ impl<N: Net> Worker<N> {
         self.listeners.borrow_mut().insert(name, Accepting { door, task: task.abort_handle() });
     }
 
-    fn refuse_new(&self, name: &Arc<str>) {
+    /// Lets no new connection to the listener begin.
+    pub fn refuse_new(&self, name: &Arc<str>) {
         let listeners = self.listeners.borrow();
         let Some(accepting) = listeners.get(name) else { return };
         if let Some(listener) = &*accepting.door.borrow()
@@ -259,7 +347,7 @@ impl<N: Net> Worker<N> {
     }
 
     /// Closing a listening socket resets the connections in its queue: they are taken out first.
-    fn unlisten(self: &Rc<Self>, name: &Arc<str>) {
+    pub fn unlisten(self: &Rc<Self>, name: &Arc<str>) {
         let Some(accepting) = self.listeners.borrow_mut().remove(name) else { return };
         accepting.task.abort();
         let Some(listener) = accepting.door.borrow_mut().take() else { return };
@@ -308,6 +396,11 @@ impl<N: Net> Worker<N> {
     /// As [`Self::recv`], while actions are being performed.
     pub fn recv_now(&self, id: ConnId, input: &mut BytesMut) {
         self.engine.borrow_mut().handle_recv(id, input, self.clock.now());
+    }
+
+    /// Notices a panic of the task that holds it.
+    pub fn crash_guard(&self) -> CrashGuard {
+        CrashGuard(Rc::clone(&self.alarm))
     }
 
     /// As [`Self::closed`], while actions are being performed.
@@ -370,9 +463,12 @@ impl<N: Net> Worker<N> {
         self.running.set(false);
         self.take_events();
         let due = self.next_wake();
-        if due < self.armed.get() {
-            self.armed.set(due);
-            self.rearm.notify_one();
+        if due < self.alarm.armed.get() {
+            self.alarm.armed.set(due);
+            self.alarm.wake.notify_one();
+        }
+        if self.engine.borrow().recorded_len() > self.log_limit {
+            self.alarm.wake.notify_one();
         }
     }
 
@@ -412,7 +508,7 @@ impl<N: Net> Worker<N> {
                 }
             }
             Action::Resolve { query, question } => {
-                let _ = self.upcalls.send(Upcall::Resolve { worker: self.index, query, question });
+                let _ = self.upcalls.send(Upcall::Resolve { worker: self.index, generation: self.generation, query, question });
             }
             Action::Nudge => {
                 let _ = self.upcalls.send(Upcall::Nudge);
@@ -459,14 +555,18 @@ impl<N: Net> Worker<N> {
                     }
                 }
                 Some(Event::Drained { cut }) => {
-                    let _ = self.upcalls.send(Upcall::Drained { cut });
+                    self.drained.set(Some(cut));
+                    self.alarm.wake.notify_one();
                 }
+                // Nobody here asks for explanations.
+                Some(Event::Step(_)) => {}
                 Some(Event::ListenerDrained { name }) => tracing::info!("worker {}: listener {name} is drained", self.index),
             }
         }
     }
 
-    fn send_lines(&self) {
+    /// Hands the access-log lines to the writer.
+    pub fn send_lines(&self) {
         let lines = self.lines.take();
         if !lines.is_empty() {
             self.log.write(lines);

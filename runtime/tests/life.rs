@@ -4,70 +4,8 @@ mod support;
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use support::{Proxy, bootstrap, file, ok_upstream, read_answer, read_head, upstream, weir};
-
-/// Clients that send requests on connections they keep until told to close them.
-struct Load {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicUsize>,
-    clients: Vec<JoinHandle<Result<(), String>>>,
-}
-
-impl Load {
-    fn start(proxy: &Proxy, clients: usize) -> Load {
-        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let address = proxy.address;
-        let client = || {
-            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    // A listener that is closed takes no connection: that is no loss, the client goes elsewhere.
-                    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return Ok(()) };
-                    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-                    loop {
-                        if stop.load(Ordering::Relaxed) {
-                            return Ok(());
-                        }
-                        if let Err(error) = stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n") {
-                            return Err(format!("sending: {error}"));
-                        }
-                        let (head, body) = read_answer(&mut stream).map_err(|error| format!("receiving: {error}"))?;
-                        if !head.starts_with("HTTP/1.1 200") || body != b"ok" {
-                            return Err(head);
-                        }
-                        answered.fetch_add(1, Ordering::Relaxed);
-                        if head.contains("connection: close") {
-                            break;
-                        }
-                    }
-                }
-                Ok(())
-            })
-        };
-        let clients = (0..clients).map(|_| client()).collect();
-        Load { stop, answered, clients }
-    }
-
-    fn wait_for(&self, more: usize) {
-        let target = self.answered.load(Ordering::Relaxed) + more;
-        while self.answered.load(Ordering::Relaxed) < target {
-            assert!(!self.clients.iter().all(JoinHandle::is_finished), "the load has ended by itself");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn finish(self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        for client in self.clients {
-            assert_eq!(client.join().unwrap(), Ok(()));
-        }
-        self.answered.load(Ordering::Relaxed)
-    }
-}
+use support::{Load, Proxy, bootstrap, file, ok_upstream, read_answer, read_head, upstream, weir};
 
 /// Takes a moment for each answer, so that there is always something in flight.
 fn slow_upstream() -> std::net::SocketAddr {

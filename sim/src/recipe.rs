@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
+use weir_core::engine::log::RecordOptions;
 
 /// First line of a file.
 const HEADER: &str = "weir-sim world 1";
@@ -21,6 +22,8 @@ pub struct Recipe {
     pub without_planned: BTreeSet<u64>,
     /// The drain begins after so many events, and not when the seed has it.
     pub drain_after: Option<u64>,
+    /// Engines record their inputs. Nothing else is different then.
+    pub record: Option<RecordOptions>,
 }
 
 /// Why a file is no recipe.
@@ -134,6 +137,7 @@ mod tests {
             without_requests: (5..400).collect(),
             without_planned: [0].into(),
             drain_after: Some(12),
+            record: None,
         };
         let text = recipe.to_string();
         assert_eq!(text, "weir-sim world 1\nseed 7\nwithout-clients 1-3 9\nwithout-requests 5-399\nwithout-planned 0\ndrain-after 12\n");

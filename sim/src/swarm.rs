@@ -185,7 +185,18 @@ fn scene(recipe: &Recipe, describe: bool) -> Scene {
     };
     let config = settings.config(0);
     let drain_after = recipe.drain_after.map(|events| (events, drain_for));
-    let world = World::new(Parts { seed, config, workers, peers, hosts, laws: (law, host_law), plan, drain_after, ledger });
+    let world = World::new(Parts {
+        seed,
+        config,
+        workers,
+        peers,
+        hosts,
+        laws: (law, host_law),
+        plan,
+        drain_after,
+        ledger,
+        record: recipe.record.clone(),
+    });
     Scene { world, checks, end, size, about }
 }
 

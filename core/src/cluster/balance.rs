@@ -55,7 +55,7 @@ impl Balancer {
         }
     }
 
-    pub(super) fn pick(&mut self, rng: &mut Rng, active: impl Fn(HostId) -> u32) -> Option<HostId> {
+    pub(super) fn pick(&mut self, rng: &mut Rng, active: impl FnMut(HostId) -> u64) -> Option<HostId> {
         if self.hosts.len() <= 1 {
             return self.hosts.first().map(|(id, _)| *id);
         }
@@ -88,11 +88,11 @@ impl Balancer {
 
     /// Of a few drawn hosts, the one with the fewest active requests for its weight. All choices are
     /// different hosts, so two hosts and two choices always give the less loaded one.
-    fn least(&self, rng: &mut Rng, choices: u32, active: impl Fn(HostId) -> u32) -> Option<usize> {
+    fn least(&self, rng: &mut Rng, choices: u32, mut active: impl FnMut(HostId) -> u64) -> Option<usize> {
         let count = self.hosts.len();
-        let load = |index: usize| {
+        let mut load = |index: usize| {
             let (id, weight) = self.hosts[index];
-            (u64::from(active(id)) + 1) * TURN / u64::from(weight)
+            active(id).saturating_add(1).saturating_mul(TURN) / u64::from(weight)
         };
         let first = self.draw(rng);
         let mut best = (load(first), first);
@@ -116,7 +116,7 @@ mod tests {
     use crate::rng::Seed;
     use slotmap::SlotMap;
 
-    fn counts(balance: Balance, weights: &[u32], picks: usize, active: impl Fn(usize) -> u32) -> Vec<usize> {
+    fn counts(balance: Balance, weights: &[u32], picks: usize, active: impl Fn(usize) -> u64) -> Vec<usize> {
         let (mut rng, mut ids) = (Rng::new(Seed(3)), SlotMap::<HostId, usize>::with_key());
         let hosts: Vec<(HostId, u32)> = weights.iter().enumerate().map(|(index, weight)| (ids.insert(index), *weight)).collect();
         let mut balancer = Balancer::new(balance);

@@ -2,6 +2,7 @@
 
 use super::balance::Balancer;
 use super::{Host, Pool};
+use crate::answers::Answers;
 use crate::config::{Balance, LbEndpoint};
 use crate::id::HostId;
 use crate::rng::Rng;
@@ -121,11 +122,11 @@ impl HostSet {
     }
 
     /// Chooses a host; `tried` ones only if `attempts` draws brought nothing else.
-    pub fn pick(&mut self, tried: &[HostId], attempts: u32) -> Option<HostId> {
+    pub fn pick(&mut self, tried: &[HostId], attempts: u32, answers: &mut Answers) -> Option<HostId> {
         let mut picked = None;
         for _ in 0..=attempts.min(if tried.is_empty() { 0 } else { attempts }) {
             let all = &self.all;
-            let active = |id: HostId| all.get(id).map_or(u32::MAX, |host| host.shared.active());
+            let active = |id: HostId| answers.number(|| all.get(id).map_or(u64::MAX, |host| u64::from(host.shared.active())));
             picked = self.balancer.pick(&mut self.rng, active);
             if picked.is_none_or(|id| !tried.contains(&id)) {
                 break;

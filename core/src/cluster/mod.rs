@@ -135,6 +135,15 @@ impl ClusterState {
         questions(&self.config.discovery)
     }
 
+    /// What DNS has answered so far.
+    pub fn known(&self) -> impl Iterator<Item = (Question, Resolved)> + '_ {
+        let answers = self.questions().into_iter().filter_map(|(endpoint, question)| Some((question, self.answers.get(endpoint)?)));
+        answers.filter(|(_, known)| !known.is_empty()).map(|(question, known)| {
+            let addresses = known.iter().map(SocketAddr::ip).collect();
+            (question, Resolved { addresses, ttl: None })
+        })
+    }
+
     /// Whether queries are under way.
     pub fn is_asking(&self) -> bool {
         !self.queries.is_empty()

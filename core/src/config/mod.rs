@@ -46,6 +46,21 @@ pub struct Config {
     pub max_connections: u64,
     /// Host name for `%HOSTNAME%`; the driver fills it in.
     pub hostname: Arc<str>,
+    /// What it was made of.
+    pub source: Arc<Source>,
+}
+
+/// What a [`Config`] was made of: loading it again gives the same config.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Name of the file, for diagnostics.
+    pub file: Box<str>,
+    /// The text, as it was written.
+    pub text: Box<str>,
+    /// Access-log files of the config before, which keep their places.
+    pub sinks: Vec<LogSink>,
+    /// Host name, where it was recorded.
+    pub hostname: Arc<str>,
 }
 
 /// `Bootstrap.admin`.

@@ -28,7 +28,7 @@ impl Engine {
             return self.reply(id, 503, &Bytes::new(), "cluster_not_found", now);
         };
         let (tried, draws) = exchange.retry.avoid();
-        let picked = cluster.hosts.pick(tried, draws);
+        let picked = cluster.hosts.pick(tried, draws, &mut self.answers);
         let Some((host_id, host)) = picked.and_then(|host_id| Some((host_id, cluster.hosts.get_mut(host_id)?))) else {
             cluster.stats.inc(ClusterStat::CxNoneHealthy);
             exchange.record.flags.insert(Flags::NO_HEALTHY_UPSTREAM);
@@ -41,6 +41,7 @@ impl Engine {
             exchange.retry.tried.push(host_id);
         }
         let idle = if exchange.attempt.fresh { None } else { host.pool.take_idle() };
+        self.explain_attempt(id, idle, now);
         match idle {
             Some(conn) => {
                 if !self.assign(id, conn, now) {
@@ -57,7 +58,7 @@ impl Engine {
         let priority = exchange.attempt.priority;
         let breakers = &cluster.config.breakers[priority];
         // With no connection allowed at all there is nothing to wait for.
-        if breakers.max_connections == 0 || !cluster.shared.priorities[priority].pending.try_acquire(breakers.max_pending) {
+        if breakers.max_connections == 0 || !self.answers.acquire(&cluster.shared.priorities[priority].pending, breakers.max_pending) {
             cluster.stats.inc(ClusterStat::RqPendingOverflow);
             exchange.record.endpoint = None;
             return self.attempt_failed(id, Failure::Overflow, now);
@@ -84,7 +85,7 @@ impl Engine {
             let priority = exchange.attempt.priority;
             let shared = &cluster.shared.priorities[priority];
             let more = u32::from(is_planted(Plant::ConnectionsOffByOne));
-            if !shared.connections.try_acquire(cluster.config.breakers[priority].max_connections.saturating_add(more)) {
+            if !self.answers.acquire(&shared.connections, cluster.config.breakers[priority].max_connections.saturating_add(more)) {
                 if !exchange.attempt.starved {
                     exchange.attempt.starved = shared.starved.try_acquire(u32::MAX);
                     cluster.stats.inc(ClusterStat::CxOverflow);
@@ -111,7 +112,7 @@ impl Engine {
                     host: host_id,
                     priority,
                     addresses: None,
-                    number: self.shared.number_connection(),
+                    number: self.answers.number(|| self.shared.number_connection()),
                     connected: None,
                     phase: UpstreamPhase::Connecting,
                     body: Decoder::default(),
@@ -134,7 +135,8 @@ impl Engine {
         let Some(cluster) = self.clusters.get_mut(conn.cluster) else { return false };
         let priority = exchange.attempt.priority;
         let more = u32::from(is_planted(Plant::RequestsOffByOne));
-        if !cluster.shared.priorities[priority].requests.try_acquire(cluster.config.breakers[priority].max_requests.saturating_add(more)) {
+        let max = cluster.config.breakers[priority].max_requests.saturating_add(more);
+        if !self.answers.acquire(&cluster.shared.priorities[priority].requests, max) {
             cluster.stats.inc(ClusterStat::RqPendingOverflow);
             return false;
         }
@@ -161,6 +163,7 @@ impl Engine {
         encode::request_head(&exchange.request, conn.wire.out.writer(&mut self.blocks));
         exchange.record.upstream_head_sent += (conn.wire.out.len() - before) as u64;
         self.arm_try(id, now);
+        self.explain_sent(id, now);
         self.send_held_body(id, now);
         true
     }
@@ -289,6 +292,7 @@ impl Engine {
         if let Some(conn) = self.detach(id) {
             self.drop_upstream(conn, now);
         }
+        self.explain_failure(id, failure, now);
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         if exchange.phase != ResponsePhase::Waiting {
             exchange.record.flags.insert(flag_of(failure));
@@ -329,12 +333,19 @@ impl Engine {
         if let Some(cluster) = attempt.cluster.and_then(|cluster| self.clusters.get(cluster)) {
             cluster.stats.inc(ClusterStat::RqReplay);
         }
+        self.step(id, now, |_, _| "the connection was closed before it was sent on: once more on a new one".to_owned());
         self.try_upstream(id, now);
         true
     }
 
     /// Arranges the next try, if the plan is to make one and the breaker allows; true if it does.
     pub(super) fn follow(&mut self, id: ExchangeId, plan: Plan, now: Instant) -> bool {
+        let followed = self.arrange(id, plan, now);
+        self.explain_plan(id, plan, followed, now);
+        followed
+    }
+
+    fn arrange(&mut self, id: ExchangeId, plan: Plan, now: Instant) -> bool {
         let Some(exchange) = self.exchanges.get_mut(id) else { return false };
         let Some(cluster) = exchange.attempt.cluster.and_then(|cluster| self.clusters.get(cluster)) else { return false };
         let priority = exchange.attempt.priority;
@@ -346,7 +357,8 @@ impl Engine {
                 false
             }
             Plan::Retry(pause) => {
-                if !cluster.shared.priorities[priority].try_retry(&cluster.config.breakers[priority]) {
+                let (shared, breakers) = (&cluster.shared.priorities[priority], &cluster.config.breakers[priority]);
+                if !self.answers.acquire_by(&shared.retries, || shared.try_retry(breakers)) {
                     cluster.stats.inc(ClusterStat::RqRetryOverflow);
                     exchange.record.flags.insert(Flags::UPSTREAM_OVERFLOW);
                     return false;

@@ -19,12 +19,12 @@ impl Engine {
     pub(super) fn accept(&mut self, on: ListenerId, addresses: Addresses, now: Instant) -> Result<ConnId, Refused> {
         let listener = self.listeners.get_mut(on).ok_or(Refused::UnknownListener)?;
         let max = u32::try_from(self.config.max_connections).unwrap_or(u32::MAX);
-        if !self.shared.connections.try_acquire(max) {
+        if !self.answers.acquire(&self.shared.connections, max) {
             listener.stats.inc(ListenerStat::GlobalCxOverflow);
             return Err(Refused::GlobalLimit);
         }
         let max = listener.config.max_connections.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX));
-        if !listener.count.try_acquire(max) {
+        if !self.answers.acquire(&listener.count, max) {
             self.shared.connections.release();
             listener.stats.inc(ListenerStat::CxOverflow);
             return Err(Refused::ListenerLimit);
@@ -40,7 +40,7 @@ impl Engine {
             wire: Wire::default(),
             listener: on,
             addresses,
-            number: self.shared.number_connection(),
+            number: self.answers.number(|| self.shared.number_connection()),
             phase: DownstreamPhase::Head(PartialHead::default()),
             body: Decoder::default(),
             deadlines: Deadlines::default(),
@@ -96,6 +96,7 @@ impl Engine {
                     let exchange = *exchange;
                     if !input.is_empty() {
                         let piece = input.split().freeze();
+                        Engine::took_body(&mut self.recorder, 0, piece.len());
                         self.tunnel_to_upstream(exchange, piece, now);
                     }
                     return;
@@ -103,6 +104,7 @@ impl Engine {
                 DownstreamPhase::Lingering { until } => {
                     // As long as it sends, it may not have seen our answer: closing now would take it away.
                     let end = (now + conn.manager.config.delayed_close).min(*until);
+                    Engine::took_body(&mut self.recorder, 0, input.len());
                     input.clear();
                     if !conn.wire.closing {
                         conn.deadlines.set(DownstreamDeadline::Linger, end, Owner::Downstream(id), &mut self.timers);
@@ -175,6 +177,7 @@ impl Engine {
         match conn.body.decode(input, conn.manager.config.limits, &mut exchange.trailers) {
             Ok(Piece::More) => false,
             Ok(Piece::Data(piece)) => {
+                Engine::took_body(&mut self.recorder, input.len(), piece.len());
                 let done = conn.body.is_done();
                 self.request_data(exchange_id, piece, now);
                 if done {

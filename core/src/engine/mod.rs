@@ -10,19 +10,24 @@ mod attempt;
 mod config;
 mod downstream;
 mod drain;
+mod explain;
+pub mod log;
 mod outputs;
 mod reply;
 mod request;
 mod response;
+mod taped;
 mod timeouts;
 mod transmit;
 mod tunnel;
 mod upstream;
 
 pub use drain::EngineDeadline;
+pub use explain::Step;
 pub use outputs::{Action, ConnectError, Event, IoFault, Refused, Transmit};
 pub use timeouts::{Deadline, Why};
 
+use crate::answers::Answers;
 use crate::buffer::{Blocks, Outbox};
 use crate::cluster::{ClusterState, DnsError, Resolved};
 use crate::config::Config;
@@ -64,6 +69,12 @@ pub struct Engine {
     random: Randomness,
     drain: DrainState,
     seed: Seed,
+    /// How counts that other workers move are asked.
+    answers: Answers,
+    /// The input log that is being written.
+    recorder: Option<Box<log::Recorder>>,
+    /// Whether observers want to know each decision.
+    explaining: bool,
 }
 
 /// One listener in one engine.
@@ -121,6 +132,17 @@ struct Randomness {
 impl Engine {
     /// An engine that runs `config` from `now` on, when the wall clock shows `wall`.
     pub fn new(config: Arc<Config>, shared: Arc<Shared>, seed: Seed, now: Instant, wall: Wall) -> Engine {
+        Engine::counting(Arc::default(), config, shared, seed, now, wall)
+    }
+
+    /// An engine that takes this one's place for connections to come: it has the same config and counts into the same
+    /// stats, but knows nothing of what is under way here.
+    pub fn successor(&self, now: Instant, wall: Wall) -> Engine {
+        let seed = self.seed.fork("successor");
+        Engine::counting(Arc::clone(&self.registry), Arc::clone(&self.config), Arc::clone(&self.shared), seed, now, wall)
+    }
+
+    fn counting(registry: Arc<Registry>, config: Arc<Config>, shared: Arc<Shared>, seed: Seed, now: Instant, wall: Wall) -> Engine {
         let stream = |name: &str| Rng::new(seed.fork(name));
         let mut engine = Engine {
             connections: SlotMap::with_key(),
@@ -132,7 +154,7 @@ impl Engine {
             queries: SlotMap::with_key(),
             config: Arc::clone(&config),
             shared,
-            registry: Arc::default(),
+            registry,
             out: Outputs::default(),
             timers: TimerQueue::default(),
             blocks: Blocks::default(),
@@ -146,83 +168,104 @@ impl Engine {
             },
             drain: DrainState::default(),
             seed,
+            answers: Answers::Live,
+            recorder: None,
+            explaining: false,
         };
-        engine.handle_config(config, now);
+        engine.apply_config(config, now);
         engine
     }
 
     /// The wall clock shows `wall` now. Tell it now and then: clocks are set and drift.
     pub fn handle_wall(&mut self, wall: Wall, now: Instant) {
-        self.clock.wall = WallClock::new(wall, now);
+        self.taped(|log| log.wall(wall, now), |engine| engine.clock.wall = WallClock::new(wall, now));
     }
 
     /// A client has connected. An `Err` means: close it.
     pub fn handle_accept(&mut self, on: ListenerId, addresses: Addresses, now: Instant) -> Result<ConnId, Refused> {
-        self.accept(on, addresses, now)
+        self.taped_accept(on, addresses, now)
     }
 
     /// A connection that [`Action::Connect`] asked for is there, or could not be made.
     pub fn handle_connected(&mut self, conn: ConnId, result: Result<Addresses, ConnectError>, now: Instant) {
-        self.connected(conn, result, now);
+        // What is recorded must be written before the engine takes it.
+        match self.is_taped() {
+            false => self.connected(conn, result, now),
+            true => {
+                let given = result.clone();
+                self.taped(move |log| log.connected(conn, &given, now), move |engine| engine.connected(conn, result, now));
+            }
+        }
     }
 
     /// Bytes have arrived. What is left in `input` is back-pressure: keep it, stop reading, and offer it
     /// again when [`Action::SetReadable`] says so.
     pub fn handle_recv(&mut self, conn: ConnId, input: &mut BytesMut, now: Instant) {
-        match self.connections.get(conn) {
-            Some(Connection::Downstream(_)) => self.recv_downstream(conn, input, now),
-            Some(Connection::Upstream(_)) => self.recv_upstream(conn, input, now),
-            None => input.clear(),
+        match self.is_taped() {
+            false => self.recv(conn, input, now),
+            true => self.taped_recv(conn, input, now),
         }
     }
 
     /// The peer has sent its last byte. Bytes can still be sent to it.
     pub fn handle_eof(&mut self, conn: ConnId, now: Instant) {
-        match self.connections.get(conn) {
-            Some(Connection::Downstream(_)) => self.eof_downstream(conn, now),
-            Some(Connection::Upstream(_)) => self.eof_upstream(conn, now),
-            None => {}
-        }
+        self.taped(
+            |log| log.eof(conn, now),
+            |engine| match engine.connections.get(conn) {
+                Some(Connection::Downstream(_)) => engine.eof_downstream(conn, now),
+                Some(Connection::Upstream(_)) => engine.eof_upstream(conn, now),
+                None => {}
+            },
+        );
     }
 
     /// The connection is gone: it failed, or was closed as [`Action::Close`] asked. Its id means nothing
     /// from now on.
     pub fn handle_closed(&mut self, conn: ConnId, why: IoFault, now: Instant) {
-        match self.connections.get(conn) {
-            Some(Connection::Downstream(_)) => self.closed_downstream(conn, why, now),
-            Some(Connection::Upstream(_)) => self.closed_upstream(conn, why, now),
-            None => {}
-        }
+        self.taped(
+            |log| log.closed(conn, why, now),
+            |engine| match engine.connections.get(conn) {
+                Some(Connection::Downstream(_)) => engine.closed_downstream(conn, why, now),
+                Some(Connection::Upstream(_)) => engine.closed_upstream(conn, why, now),
+                None => {}
+            },
+        );
     }
 
     /// A DNS query that [`Action::Resolve`] asked for has ended.
     pub fn handle_resolved(&mut self, query: QueryId, result: Result<Resolved, DnsError>, now: Instant) {
-        self.resolved(query, result, now);
+        let given = self.is_taped().then(|| result.clone());
+        let write = |log: &mut log::Recorder| given.iter().for_each(|given| log.resolved(query, given, now));
+        self.taped(write, |engine| engine.resolved(query, result, now));
     }
 
     /// There is a new config. Exchanges under way keep the one they began with.
     pub fn handle_config(&mut self, config: Arc<Config>, now: Instant) {
-        self.apply_config(config, now);
+        let given = Arc::clone(&config);
+        self.taped(|log| log.config(&given, now), |engine| engine.apply_config(config, now));
     }
 
     /// Something is to be drained.
     pub fn handle_drain(&mut self, scope: DrainScope, now: Instant) {
-        self.start_drain(scope, now);
-        // Connections that have been idle for long are due already.
-        self.handle_timeout(now);
+        self.taped(
+            |log| log.drain(scope, now),
+            |engine| {
+                engine.start_drain(scope, now);
+                // Connections that have been idle for long are due already.
+                engine.fire_due(now);
+            },
+        );
     }
 
     /// Another engine asked through [`Action::Nudge`]: look whether a shared limit has room, or can be given
     /// some.
     pub fn handle_nudge(&mut self, now: Instant) {
-        self.nudged(now);
+        self.taped(|log| log.nudge(now), |engine| engine.nudged(now));
     }
 
     /// Time has passed. Early and spurious calls change nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(due) = self.timers.pop_due(now) {
-            self.fire(due.owner, now);
-        }
+        self.taped(|log| log.timeout(now), |engine| engine.fire_due(now));
     }
 
     /// The next thing to do.
@@ -234,7 +277,10 @@ impl Engine {
     /// Moves bytes to send on `conn` into `out`.
     #[must_use]
     pub fn poll_transmit(&mut self, conn: ConnId, out: &mut Outbox, now: Instant) -> Transmit {
-        self.transmit(conn, out, now)
+        match self.is_taped() && self.has_to_transmit(conn) {
+            false => self.transmit(conn, out, now),
+            true => self.taped(|log| log.transmit(conn, now), |engine| engine.transmit(conn, out, now)),
+        }
     }
 
     /// The next thing to tell observers.
@@ -247,6 +293,14 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Deadline> {
         self.timers.peek().and_then(Deadline::of)
+    }
+
+    fn recv(&mut self, conn: ConnId, input: &mut BytesMut, now: Instant) {
+        match self.connections.get(conn) {
+            Some(Connection::Downstream(_)) => self.recv_downstream(conn, input, now),
+            Some(Connection::Upstream(_)) => self.recv_upstream(conn, input, now),
+            None => input.clear(),
+        }
     }
 
     /// The id of the listener called `name`. If it has moved, that of its new address.

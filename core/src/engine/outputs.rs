@@ -62,6 +62,8 @@ pub enum Event {
         /// Its name.
         name: std::sync::Arc<str>,
     },
+    /// A decision about an exchange, after [`Engine::explain`](super::Engine::explain).
+    Step(super::Step),
 }
 
 /// Whether `poll_transmit` had something.
@@ -112,6 +114,11 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
+    /// How many outputs wait, so that later ones can be told apart.
+    pub(super) fn mark(&self) -> (usize, usize) {
+        (self.actions.len(), self.events.len())
+    }
+
     pub(super) fn transmit(&mut self, conn: ConnId, wire: &mut Wire) {
         if !wire.transmit_queued && !wire.out.is_empty() {
             wire.transmit_queued = true;

@@ -90,7 +90,9 @@ impl Engine {
         if let Err(refusal) = inbound::sanitize(exchange, &mut self.random.request_id) {
             return self.refuse(id, refusal, now);
         }
-        if !exchange.manager.config.filters.is_empty() && self.run_filters(id, now) {
+        let filters = exchange.manager.config.filters.is_empty();
+        self.explain_request(id, now);
+        if !filters && self.run_filters(id, now) {
             return;
         }
         self.route(id, now);
@@ -115,6 +117,8 @@ impl Engine {
         let manager = Arc::clone(&exchange.manager);
         manager.stats.inc(HttpStat::RouterRqTotal);
         exchange.found = router::find(&manager.config.routes, &exchange.request, &mut self.random.route);
+        self.explain_route(id, now);
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let Some((_, route)) = exchange.found.and_then(|found| found.get(&manager.config.routes)) else {
             manager.stats.inc(HttpStat::NoRoute);
             exchange.record.flags.insert(Flags::NO_ROUTE);
@@ -159,6 +163,7 @@ impl Engine {
             return self.reply(id, forward.cluster_not_found, &Bytes::new(), "cluster_not_found", now);
         };
         self.prepare_forwarding(id, cluster, forward, now);
+        self.explain_cluster(id, now);
         self.try_upstream(id, now);
     }
 

@@ -160,6 +160,7 @@ impl Engine {
         exchange.record.reply_start = Some(now);
         exchange.phase = ResponsePhase::Body(coding);
         self.out.transmit(downstream, &mut conn.wire);
+        self.explain_answer(id, now);
     }
 
     /// A piece of a response body from an upstream.
@@ -293,6 +294,7 @@ impl Engine {
         }
         stats.time(Timing::RqTime, now.since(exchange.record.start).as_millis() as u64);
         self.log(&exchange);
+        self.explain_end(id, &exchange, now);
         if let Some(Connection::Downstream(conn)) = self.connections.get_mut(exchange.downstream) {
             conn.exchange_alarm = exchange.deadlines.alarm();
         }

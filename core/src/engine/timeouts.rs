@@ -51,7 +51,13 @@ impl Deadline {
 }
 
 impl Engine {
-    pub(super) fn fire(&mut self, owner: Owner, now: Instant) {
+    pub(super) fn fire_due(&mut self, now: Instant) {
+        while let Some(due) = self.timers.pop_due(now) {
+            self.fire(due.owner, now);
+        }
+    }
+
+    fn fire(&mut self, owner: Owner, now: Instant) {
         match owner {
             Owner::Downstream(id) => loop {
                 let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };

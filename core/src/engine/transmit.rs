@@ -11,6 +11,12 @@ use crate::time::Instant;
 use crate::timer::Owner;
 
 impl Engine {
+    /// Whether [`Self::transmit`] would change anything.
+    pub(super) fn has_to_transmit(&mut self, id: ConnId) -> bool {
+        let wire = self.connections.get_mut(id).map(Connection::wire);
+        wire.is_some_and(|wire| wire.transmit_queued || !wire.out.is_empty())
+    }
+
     pub(super) fn transmit(&mut self, id: ConnId, out: &mut Outbox, now: Instant) -> Transmit {
         let Some(conn) = self.connections.get_mut(id) else { return Transmit::Empty };
         let wire = conn.wire();

@@ -1,6 +1,7 @@
 //! Connections to upstream hosts: made, used, pooled, closed.
 
 use super::{Action, ConnectError, Engine, IoFault};
+use crate::cluster::ClusterState;
 use crate::connection::{Connection, HeadInput, PartialHead, UpstreamDeadline, UpstreamPhase};
 use crate::exchange::Failure;
 use crate::http1::body::Piece;
@@ -70,7 +71,7 @@ impl Engine {
         }
         let breakers = &cluster.config.breakers[conn.priority];
         let shared = &cluster.shared.priorities[conn.priority];
-        let wanted_elsewhere = shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections;
+        let wanted_elsewhere = self.answers.is(|| shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections);
         if host.removed || removed || conn.last || wanted_elsewhere {
             self.close_upstream(id, now);
             return None;
@@ -143,6 +144,7 @@ impl Engine {
                     let exchange = *exchange;
                     if !input.is_empty() {
                         let piece = input.split().freeze();
+                        Engine::took_body(&mut self.recorder, 0, piece.len());
                         self.tunnel_to_client(exchange, piece, now);
                     }
                     return;
@@ -168,6 +170,7 @@ impl Engine {
         match conn.body.decode(input, limits, &mut exchange.response_trailers) {
             Ok(Piece::More) => false,
             Ok(Piece::Data(piece)) => {
+                Engine::took_body(&mut self.recorder, input.len(), piece.len());
                 let done = conn.body.is_done();
                 self.response_data(exchange_id, piece, now);
                 if done {
@@ -310,7 +313,7 @@ impl Engine {
         cluster.stats.time(Timing::Length, now.since(conn.since).as_millis() as u64);
         let shared = &cluster.shared.priorities[conn.priority];
         shared.connections.release();
-        if shared.starved.get() > 0 && !is_planted(Plant::LostNudge) {
+        if self.answers.is(|| shared.starved.get() > 0) && !is_planted(Plant::LostNudge) {
             self.out.actions.push_back(Action::Nudge);
         }
         if let Some(host) = cluster.hosts.get_mut(conn.host) {
@@ -350,21 +353,18 @@ impl Engine {
     /// Some engine starves for a connection: try again if one of ours waits, and make room if this one has a
     /// connection that it does not use.
     pub(super) fn nudged(&mut self, now: Instant) {
-        let starving: Vec<ClusterId> = self
-            .clusters
-            .iter()
-            .filter(|(_, cluster)| cluster.hosts.has_waiting() || cluster.shared.priorities.iter().any(|shared| shared.starved.get() > 0))
-            .map(|(id, _)| id)
-            .collect();
+        let answers = &mut self.answers;
+        let mut is_starving = |cluster: &ClusterState| {
+            cluster.hosts.has_waiting() || answers.is(|| cluster.shared.priorities.iter().any(|shared| shared.starved.get() > 0))
+        };
+        let starving: Vec<ClusterId> = self.clusters.iter().filter(|(_, cluster)| is_starving(cluster)).map(|(id, _)| id).collect();
         for id in starving {
             let Some(cluster) = self.clusters.get_mut(id) else { continue };
             let hosts = cluster.hosts.ids();
-            let full = cluster
-                .shared
-                .priorities
-                .iter()
-                .zip(&cluster.config.breakers)
-                .any(|(shared, breakers)| shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections);
+            let full = self.answers.is(|| {
+                let mut priorities = cluster.shared.priorities.iter().zip(&cluster.config.breakers);
+                priorities.any(|(shared, breakers)| shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections)
+            });
             if full {
                 let idle = hosts.iter().find_map(|host| cluster.hosts.get_mut(*host)?.pool.take_oldest_idle());
                 if let Some(idle) = idle {

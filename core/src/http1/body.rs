@@ -51,6 +51,16 @@ impl Decoder {
         matches!(self.state, State::Done)
     }
 
+    /// How many of the next `len` bytes are of the body for sure, and no framing.
+    pub fn ahead(&self, len: usize) -> usize {
+        match &self.state {
+            State::Done => 0,
+            State::Length(left) => (*left).min(len as u64) as usize,
+            State::Chunked(chunked) => chunked.data_left().min(len as u64) as usize,
+            State::UntilClose => len,
+        }
+    }
+
     /// Takes the next piece from `input`. Ask until `More` or `End`.
     pub fn decode(&mut self, input: &mut BytesMut, limits: HeadLimits, trailers: &mut Fields) -> Result<Piece, Reject> {
         match &mut self.state {

@@ -65,6 +65,14 @@ impl Chunked {
         Chunked { state: SIZE }
     }
 
+    /// How much is left of the data of the chunk under way.
+    pub(crate) fn data_left(&self) -> u64 {
+        match self.state {
+            State::Data { left } => left,
+            _ => 0,
+        }
+    }
+
     /// Consumes framing from `input` (answers how many bytes) up to the next data, the end, or the end of
     /// the input. Data is left in the input for the caller to take whole.
     pub(crate) fn advance(&mut self, input: &[u8], limits: HeadLimits, trailers: &mut Fields) -> Result<(usize, Step), Reject> {

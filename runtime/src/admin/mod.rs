@@ -8,6 +8,7 @@ use crate::access_log::LogWriter;
 use crate::cli::RunArgs;
 use crate::logging::{self, Level};
 use crate::net::Net;
+use crate::recording::{Recording, Written};
 use crate::run::Bound;
 use crate::worker::{Command, Drain};
 use axum::Router;
@@ -39,6 +40,8 @@ pub struct State<N: Net> {
     pub args: RunArgs,
     /// The access-log writer.
     pub log: LogWriter,
+    /// How inputs are recorded, if they are.
+    pub recording: Option<Arc<Recording>>,
     /// `/quitquitquit` was asked for.
     pub quit: Notify,
     /// `/drain_listeners` was asked for.
@@ -99,6 +102,30 @@ impl<N: Net + Send + Sync> State<N> {
         let mut totals = Totals::default();
         self.registries.iter().for_each(|registry| registry.add_to(&mut totals));
         totals
+    }
+
+    /// Writes what the workers have recorded to files, and logs which.
+    ///
+    /// # Errors
+    /// Says why there are no files, or not all.
+    pub async fn write_input_logs(&self, reason: &'static str) -> Result<Vec<Written>, String> {
+        let recording = self.recording.as_ref().ok_or("nothing is recorded; start Weir with --record DIR to change that")?;
+        let number = recording.number();
+        let mut waits = Vec::new();
+        for worker in &self.commands {
+            let (written, wait) = oneshot::channel();
+            if worker.send(Command::Dump { number, reason, written }).is_ok() {
+                waits.push(wait);
+            }
+        }
+        let mut all = Vec::new();
+        for wait in waits {
+            if let Ok(written) = wait.await {
+                all.extend(written.map_err(|error| format!("cannot write an input log: {error}"))?);
+            }
+        }
+        all.iter().for_each(|file| tracing::info!("input log {file}"));
+        Ok(all)
     }
 
     /// Asks each worker's engine.
@@ -182,6 +209,10 @@ async fn dispatch<N: Net + Send + Sync>(path: &str, state: &Arc<State<N>>, query
             drain_listeners(state, query);
             text("OK\n")
         }
+        "/write_input_logs" => match state.write_input_logs("admin").await {
+            Ok(files) => text(files.iter().map(|file| format!("{file}\n")).collect::<String>()),
+            Err(error) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{error}\n")),
+        },
         "/quitquitquit" => {
             state.quit.notify_one();
             text("OK\n")
@@ -269,6 +300,7 @@ const COMMANDS: &[AdminCommand] = &[
     ),
     reads("/memory", "print current memory usage"),
     changes("/quitquitquit", "drain, then exit the server; a second time: exit at once"),
+    changes("/write_input_logs", "write what --record has recorded to files, and say which"),
     reads("/ready", "print server state, return 200 if LIVE, otherwise return 503"),
     reads("/server_info", "print server version/status information"),
     reads(

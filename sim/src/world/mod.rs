@@ -18,6 +18,7 @@ use weir_core::Engine;
 use weir_core::buffer::Outbox;
 use weir_core::config::Config;
 use weir_core::drain::DrainScope;
+use weir_core::engine::log::{Log, RecordOptions};
 use weir_core::id::{ConnId, QueryId};
 use weir_core::rng::{Rng, Seed};
 use weir_core::shared::Shared;
@@ -84,6 +85,8 @@ pub struct Parts {
     pub drain_after: Option<(u64, Time)>,
     /// What clients ask for.
     pub ledger: Ledger,
+    /// Whether the engines record their inputs.
+    pub record: Option<RecordOptions>,
 }
 
 /// A world.
@@ -142,18 +145,15 @@ impl World {
     /// A world at its beginning.
     pub fn new(parts: Parts) -> World {
         let shared: Arc<Shared> = Arc::default();
-        let node = |(index, ahead): (usize, &Time)| Node {
-            engine: Engine::new(
-                Arc::clone(&parts.config),
-                Arc::clone(&shared),
-                parts.seed.fork(&format!("engine {index}")),
-                Instant::from_nanos(ORIGIN + ahead),
-                Wall::from_nanos(1_700_000_000_000_000_000),
-            ),
-            ahead: *ahead,
-            armed: Time::MAX,
-            listening: true,
-            conns: slotmap::SecondaryMap::new(),
+        let node = |(index, ahead): (usize, &Time)| {
+            let now = Instant::from_nanos(ORIGIN + ahead);
+            let seed = parts.seed.fork(&format!("engine {index}"));
+            let wall = Wall::from_nanos(1_700_000_000_000_000_000);
+            let mut engine = Engine::new(Arc::clone(&parts.config), Arc::clone(&shared), seed, now, wall);
+            if let Some(options) = &parts.record {
+                engine.start_recording(options, now);
+            }
+            Node { engine, ahead: *ahead, armed: Time::MAX, listening: true, conns: slotmap::SecondaryMap::new() }
         };
         let mut world = World {
             now: 0,
@@ -237,6 +237,11 @@ impl World {
     /// The engines.
     pub fn engines(&self) -> impl Iterator<Item = &Engine> {
         self.nodes.iter().map(|node| &node.engine)
+    }
+
+    /// What the engines recorded.
+    pub fn logs(&mut self) -> Vec<Log> {
+        self.nodes.iter_mut().filter_map(|node| node.engine.recorded()).collect()
     }
 
     /// How many clusters there are.

@@ -74,7 +74,10 @@ pub fn load_after(text: &str, file: &str, sinks: &[super::LogSink]) -> Loaded {
             None
         }
     };
-    let config = config.filter(|_| !findings.failed());
+    let mut config = config.filter(|_| !findings.failed());
+    if let Some(config) = &mut config {
+        config.source = super::Source { file: file.into(), text: text.into(), sinks: sinks.to_vec(), hostname: "".into() }.into();
+    }
     Loaded { config, diagnostics: findings.into_sorted() }
 }
 

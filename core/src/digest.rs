@@ -1,0 +1,55 @@
+//! One number that stands for all that an engine decided and sent.
+
+use twox_hash::XxHash3_64;
+
+/// A running digest. Two runs with equal digests made the same decisions and queued the same bytes.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Digest(u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Digest(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Digest {
+    /// Takes in a number.
+    pub fn word(&mut self, word: u64) {
+        // One multiplication folded over itself: every bit of the past and of the word moves all the others.
+        let product = u128::from(self.0.rotate_left(23) ^ word) * 0x9e37_79b9_7f4a_7c15_u128;
+        self.0 = (product as u64) ^ ((product >> 64) as u64) ^ 0x2545_f491_4f6c_dd1d;
+    }
+
+    /// Takes in bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.word(of(bytes));
+    }
+
+    /// The number.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+}
+
+/// The digest of a piece of bytes: XXH3, the same on every machine.
+pub fn of(bytes: &[u8]) -> u64 {
+    XxHash3_64::oneshot(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_and_every_bit_matter() {
+        let digest = |words: &[u64]| {
+            let mut digest = Digest::default();
+            words.iter().for_each(|word| digest.word(*word));
+            digest.value()
+        };
+        let all: std::collections::BTreeSet<u64> =
+            (0..64).map(|bit| digest(&[1 << bit, 0])).chain((0..64).map(|bit| digest(&[0, 1 << bit]))).collect();
+        assert_eq!(all.len(), 128);
+        assert_ne!(digest(&[1, 2]), digest(&[2, 1]));
+    }
+}

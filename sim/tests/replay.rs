@@ -1,0 +1,34 @@
+//! What an engine records in a simulated world gives the same run again, with and without the bytes of bodies.
+
+use weir_core::engine::log::{RecordOptions, Replay};
+use weir_sim::recipe::Recipe;
+use weir_sim::swarm;
+
+fn run(seed: u64, record: Option<RecordOptions>) -> (u64, Vec<(Vec<u8>, u64)>) {
+    let mut scene = swarm::of(&Recipe { record, ..Recipe::of(seed) });
+    let report = scene.run();
+    assert_eq!(report.failure, None, "seed {seed}");
+    let logs = scene.world.logs().into_iter().map(|log| (log.to_bytes().to_vec(), log.digest));
+    (report.digest, logs.collect())
+}
+
+#[test]
+fn every_engine_of_every_world_replays() {
+    for seed in 0..128 {
+        let (plain, _) = run(seed, None);
+        let mut digests = Vec::new();
+        for bodies in [false, true] {
+            let options = RecordOptions { bodies, about: format!("seed {seed}").into() };
+            let (world, logs) = run(seed, Some(options));
+            assert_eq!(world, plain, "recording changed the world of seed {seed}");
+            for (log, digest) in &logs {
+                let mut replay = Replay::open(log.clone().into()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+                replay.explain();
+                let summary = replay.run().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+                assert!(summary.whole && summary.digest == *digest, "seed {seed}: {summary}");
+            }
+            digests.push(logs.into_iter().map(|(_, digest)| digest).collect::<Vec<_>>());
+        }
+        assert_eq!(digests[0], digests[1], "seed {seed}: bodies change the digest");
+    }
+}
