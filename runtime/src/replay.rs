@@ -107,7 +107,7 @@ impl Story {
         });
         let at = step.at.since(replay.began());
         chapter.lines.push(format!("{:6}.{:06} s  {}", at.as_secs(), at.subsec_micros(), step.what));
-        if step.last
+        if step.end.is_some()
             && let Some(chapter) = self.open.remove(&step.exchange)
         {
             self.show(&chapter, args, out);

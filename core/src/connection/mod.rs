@@ -75,6 +75,11 @@ impl PartialHead {
         self.bytes.is_empty()
     }
 
+    /// The last so many bytes that have arrived.
+    pub fn last(&self, count: usize) -> &[u8] {
+        &self.bytes[self.bytes.len().saturating_sub(count)..]
+    }
+
     /// Looks for a whole head. What belongs to an incomplete one is moved out of `input` and kept.
     pub fn feed(&mut self, input: &mut BytesMut, limit: usize) -> Result<HeadInput, crate::http1::Reject> {
         if self.bytes.is_empty() {

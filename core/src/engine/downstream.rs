@@ -1,5 +1,6 @@
 //! Connections from clients: admission, input, end.
 
+use super::taped::{discard, log_body, log_bytes, refuse, skip};
 use super::{Action, Engine, IoFault, Refused};
 use crate::buffer::above_high;
 use crate::connection::{Connection, Downstream, DownstreamDeadline, DownstreamPhase, HeadInput, PartialHead, Wire};
@@ -73,7 +74,7 @@ impl Engine {
             conn.manager.stats.add(HttpStat::CxRxBytes, input.len() as u64);
         }
         loop {
-            let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return input.clear() };
+            let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return discard(&mut self.recorder, input) };
             match &mut conn.phase {
                 DownstreamPhase::Head(_) => {
                     if !conn.wire.readable || !self.recv_head(id, input, now) {
@@ -96,7 +97,7 @@ impl Engine {
                     let exchange = *exchange;
                     if !input.is_empty() {
                         let piece = input.split().freeze();
-                        Engine::took_body(&mut self.recorder, 0, piece.len());
+                        log_body(&mut self.recorder, &piece);
                         self.tunnel_to_upstream(exchange, piece, now);
                     }
                     return;
@@ -104,8 +105,7 @@ impl Engine {
                 DownstreamPhase::Lingering { until } => {
                     // As long as it sends, it may not have seen our answer: closing now would take it away.
                     let end = (now + conn.manager.config.delayed_close).min(*until);
-                    Engine::took_body(&mut self.recorder, 0, input.len());
-                    input.clear();
+                    discard(&mut self.recorder, input);
                     if !conn.wire.closing {
                         conn.deadlines.set(DownstreamDeadline::Linger, end, Owner::Downstream(id), &mut self.timers);
                     }
@@ -120,7 +120,8 @@ impl Engine {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return false };
         let DownstreamPhase::Head(partial) = &mut conn.phase else { return false };
         if partial.is_empty() {
-            input.advance(parse::leading_crlf(input));
+            let empty = parse::leading_crlf(input);
+            skip(&mut self.recorder, input, empty);
         }
         if input.is_empty() {
             if partial.is_empty() && conn.deadlines.get(DownstreamDeadline::Idle).is_none() {
@@ -128,28 +129,33 @@ impl Engine {
             }
             return false;
         }
+        let before = input.len();
         match partial.feed(input, conn.manager.config.limits.bytes) {
             Ok(HeadInput::More) => {
+                log_bytes(&mut self.recorder, partial.last(before));
                 self.await_rest_of_head(id, now);
                 false
             }
             Ok(HeadInput::InInput(end)) => {
+                log_bytes(&mut self.recorder, &input[..end]);
                 self.begin_exchange(id, Ok(&input[..end]), now);
                 input.advance(end.min(input.len()));
                 true
             }
             // An empty line that came in pieces (RFC 9112 section 2.2).
             Ok(HeadInput::Assembled(head)) if &head[..] == b"\r\n" => {
+                log_bytes(&mut self.recorder, &head[head.len() - (before - input.len())..]);
                 conn.deadlines.clear(DownstreamDeadline::Head);
                 true
             }
             Ok(HeadInput::Assembled(head)) => {
+                log_bytes(&mut self.recorder, &head[head.len() - (before - input.len())..]);
                 self.begin_exchange(id, Ok(&head), now);
                 true
             }
             Err(reject) => {
+                refuse(&mut self.recorder, input);
                 self.begin_exchange(id, Err(reject), now);
-                input.clear();
                 false
             }
         }
@@ -174,10 +180,15 @@ impl Engine {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return false };
         let Some(exchange_id) = conn.exchange() else { return false };
         let Some(exchange) = self.exchanges.get_mut(exchange_id) else { return false };
-        match conn.body.decode(input, conn.manager.config.limits, &mut exchange.trailers) {
+        let framing = conn.body.framing(input, conn.manager.config.limits, &mut exchange.trailers);
+        let piece = framing.map(|framing| {
+            skip(&mut self.recorder, input, framing);
+            conn.body.take(input)
+        });
+        match piece {
             Ok(Piece::More) => false,
             Ok(Piece::Data(piece)) => {
-                Engine::took_body(&mut self.recorder, input.len(), piece.len());
+                log_body(&mut self.recorder, &piece);
                 let done = conn.body.is_done();
                 self.request_data(exchange_id, piece, now);
                 if done {
@@ -190,7 +201,7 @@ impl Engine {
                 true
             }
             Err(reject) => {
-                input.clear();
+                refuse(&mut self.recorder, input);
                 self.reject(exchange_id, reject, now);
                 false
             }

@@ -5,7 +5,7 @@ use super::{Engine, Event};
 use crate::config::{Action, ClusterChoice};
 use crate::exchange::{Exchange, Failure, Plan};
 use crate::id::{ConnId, ExchangeId};
-use crate::record::Flags;
+use crate::record::{Flags, Record};
 use crate::time::Instant;
 use std::fmt::Write;
 
@@ -18,9 +18,27 @@ pub struct Step {
     pub at: Instant,
     /// What was decided, and why: a line for people.
     pub what: String,
-    /// The exchange ends with it.
-    pub last: bool,
+    /// All that is known about the exchange, if it ends with this.
+    pub end: Option<Box<Ended>>,
 }
+
+/// An exchange that has ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Its method and target, as the client wrote them; empty if no head could be read.
+    pub request: String,
+    /// The facts.
+    pub record: Record,
+}
+
+/// For tests: of the facts, how it ended.
+impl PartialEq for Ended {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.request, self.record.status, self.record.flags) == (&other.request, other.record.status, other.record.flags)
+    }
+}
+
+impl Eq for Ended {}
 
 impl Engine {
     /// From here on every decision about an exchange is told as an [`Event::Step`]. It changes none of them.
@@ -34,7 +52,7 @@ impl Engine {
             && let Some(exchange) = self.exchanges.get(id)
         {
             let what = what(self, exchange);
-            self.out.events.push_back(Event::Step(Step { exchange: id, at: now, what, last: false }));
+            self.out.events.push_back(Event::Step(Step { exchange: id, at: now, what, end: None }));
         }
     }
 
@@ -148,6 +166,9 @@ impl Engine {
         if !record.details.is_empty() {
             let _ = write!(what, " ({})", record.details);
         }
-        self.out.events.push_back(Event::Step(Step { exchange: id, at: now, what, last: true }));
+        let text = String::from_utf8_lossy;
+        let request = format!("{} {}", text(exchange.request.method()), text(exchange.request.target()));
+        let end = Ended { request, record: exchange.record.clone() };
+        self.out.events.push_back(Event::Step(Step { exchange: id, at: now, what, end: Some(Box::new(end)) }));
     }
 }

@@ -23,7 +23,7 @@ mod tunnel;
 mod upstream;
 
 pub use drain::EngineDeadline;
-pub use explain::Step;
+pub use explain::{Ended, Step};
 pub use outputs::{Action, ConnectError, Event, IoFault, Refused, Transmit};
 pub use timeouts::{Deadline, Why};
 
@@ -299,7 +299,7 @@ impl Engine {
         match self.connections.get(conn) {
             Some(Connection::Downstream(_)) => self.recv_downstream(conn, input, now),
             Some(Connection::Upstream(_)) => self.recv_upstream(conn, input, now),
-            None => input.clear(),
+            None => taped::discard(&mut self.recorder, input),
         }
     }
 

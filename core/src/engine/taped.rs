@@ -3,13 +3,13 @@
 use super::log::{Log, RecordOptions, Recorder};
 use super::{Action, Engine, Event, Refused};
 use crate::answers::{Answers, Replayed};
-use crate::connection::{Connection, DownstreamPhase, UpstreamPhase};
 use crate::digest::Digest;
 use crate::id::{ConnId, ListenerId};
 use crate::record::Addresses;
 use crate::time::Instant;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 impl Engine {
     /// Begins to record. The log is whole only if nothing was fed to the engine before.
@@ -96,44 +96,23 @@ impl Engine {
     }
 
     pub(super) fn taped_recv(&mut self, conn: ConnId, input: &mut BytesMut, now: Instant) {
-        let before = self.out.mark();
-        if self.recorder.is_some() {
-            let ahead = self.body_ahead(conn, input.len());
-            if let Some(recorder) = &mut self.recorder {
-                recorder.recv(conn, input, ahead, now);
-            }
-        }
-        self.recv(conn, input, now);
+        let (before, offered) = (self.out.mark(), input.len());
         if let Some(recorder) = &mut self.recorder {
-            recorder.received(conn, input.len(), now);
+            recorder.recv(conn, offered, now);
+        }
+        // The input over which the engine panics is the one that its log is wanted for.
+        let received = catch_unwind(AssertUnwindSafe(|| self.recv(conn, input, now)));
+        if let Some(recorder) = &mut self.recorder {
+            if let Err(panic) = received {
+                recorder.panicked(offered, input);
+                resume_unwind(panic);
+            }
+            let taken = recorder.received();
+            debug_assert_eq!(taken, offered - input.len(), "bytes were taken off without the log's knowledge");
+        } else if let Err(panic) = received {
+            resume_unwind(panic);
         }
         self.end_entry(before);
-    }
-
-    /// How many of the next `len` bytes can be nothing but a body or what a tunnel carries.
-    fn body_ahead(&self, conn: ConnId, len: usize) -> usize {
-        let (readable, decoder) = match self.connections.get(conn) {
-            Some(Connection::Downstream(conn)) => match conn.phase {
-                DownstreamPhase::Tunnel(_) | DownstreamPhase::Lingering { .. } => return len,
-                DownstreamPhase::Exchange(_) => (conn.wire.readable, &conn.body),
-                DownstreamPhase::Head(_) => return 0,
-            },
-            Some(Connection::Upstream(conn)) => match conn.phase {
-                UpstreamPhase::Tunnel(_) | UpstreamPhase::Closed => return len,
-                UpstreamPhase::Body(_) => (conn.wire.readable, &conn.body),
-                _ => return 0,
-            },
-            None => return len,
-        };
-        if readable { decoder.ahead(len) } else { 0 }
-    }
-
-    /// A decoder has taken a piece of a body of which `left` bytes of input were behind.
-    #[inline]
-    pub(super) fn took_body(recorder: &mut Option<Box<Recorder>>, left: usize, len: usize) {
-        if let Some(recorder) = recorder {
-            recorder.body(left, len);
-        }
     }
 
     fn end_entry(&mut self, before: (usize, usize)) {
@@ -143,6 +122,42 @@ impl Engine {
         if let (Some(recorder), Answers::Recorded(answers)) = (&mut self.recorder, &mut self.answers) {
             recorder.end(answers, *digest);
         }
+    }
+}
+
+/// Heads or framing are taken off an input: the log has them.
+#[inline]
+pub(super) fn log_bytes(recorder: &mut Option<Box<Recorder>>, bytes: &[u8]) {
+    if let Some(recorder) = recorder {
+        recorder.bytes(bytes);
+    }
+}
+
+/// A piece of a body is taken off an input, or bytes that nobody looks at: the log has their length.
+#[inline]
+pub(super) fn log_body(recorder: &mut Option<Box<Recorder>>, bytes: &[u8]) {
+    if let Some(recorder) = recorder {
+        recorder.body(bytes);
+    }
+}
+
+/// Throws away an input.
+pub(super) fn discard(recorder: &mut Option<Box<Recorder>>, input: &mut BytesMut) {
+    log_body(recorder, input);
+    input.clear();
+}
+
+/// Throws away an input that was looked at and refused.
+pub(super) fn refuse(recorder: &mut Option<Box<Recorder>>, input: &mut BytesMut) {
+    log_bytes(recorder, input);
+    input.clear();
+}
+
+/// Takes framing off an input.
+pub(super) fn skip(recorder: &mut Option<Box<Recorder>>, input: &mut BytesMut, count: usize) {
+    if count > 0 {
+        log_bytes(recorder, &input[..count]);
+        input.advance(count);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Connections to upstream hosts: made, used, pooled, closed.
 
+use super::taped::{discard, log_body, log_bytes, refuse, skip};
 use super::{Action, ConnectError, Engine, IoFault};
 use crate::cluster::ClusterState;
 use crate::connection::{Connection, HeadInput, PartialHead, UpstreamDeadline, UpstreamPhase};
@@ -114,22 +115,30 @@ impl Engine {
             cluster.stats.add(ClusterStat::CxRxBytes, input.len() as u64);
         }
         loop {
-            let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return input.clear() };
+            let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return discard(&mut self.recorder, input) };
             match &mut conn.phase {
                 UpstreamPhase::Head(exchange, partial) => {
                     if input.is_empty() {
                         return;
                     }
                     let (exchange, limit) = (*exchange, self.clusters.get(conn.cluster).map_or(0, |c| c.config.limits.bytes));
+                    let before = input.len();
                     match partial.feed(input, limit) {
-                        Ok(HeadInput::More) => return self.response_began(exchange),
+                        Ok(HeadInput::More) => {
+                            log_bytes(&mut self.recorder, partial.last(before));
+                            return self.response_began(exchange);
+                        }
                         Ok(HeadInput::InInput(end)) => {
+                            log_bytes(&mut self.recorder, &input[..end]);
                             self.response_head(id, exchange, &input[..end], end == input.len(), now);
                             input.advance(end.min(input.len()));
                         }
-                        Ok(HeadInput::Assembled(head)) => self.response_head(id, exchange, &head, input.is_empty(), now),
+                        Ok(HeadInput::Assembled(head)) => {
+                            log_bytes(&mut self.recorder, &head[head.len() - (before - input.len())..]);
+                            self.response_head(id, exchange, &head, input.is_empty(), now);
+                        }
                         Err(_) => {
-                            input.clear();
+                            refuse(&mut self.recorder, input);
                             return self.protocol_error(exchange, id, now);
                         }
                     }
@@ -144,7 +153,7 @@ impl Engine {
                     let exchange = *exchange;
                     if !input.is_empty() {
                         let piece = input.split().freeze();
-                        Engine::took_body(&mut self.recorder, 0, piece.len());
+                        log_body(&mut self.recorder, &piece);
                         self.tunnel_to_client(exchange, piece, now);
                     }
                     return;
@@ -154,10 +163,10 @@ impl Engine {
                     if let Some(cluster) = self.clusters.get(conn.cluster) {
                         cluster.stats.inc(ClusterStat::CxProtocolError);
                     }
-                    input.clear();
+                    discard(&mut self.recorder, input);
                     return self.close_upstream(id, now);
                 }
-                UpstreamPhase::Idle | UpstreamPhase::Connecting | UpstreamPhase::Closed => return input.clear(),
+                UpstreamPhase::Idle | UpstreamPhase::Connecting | UpstreamPhase::Closed => return discard(&mut self.recorder, input),
             }
         }
     }
@@ -167,10 +176,15 @@ impl Engine {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return false };
         let Some(exchange) = self.exchanges.get_mut(exchange_id) else { return false };
         let limits = self.clusters.get(conn.cluster).map(|cluster| cluster.config.limits).unwrap_or_default();
-        match conn.body.decode(input, limits, &mut exchange.response_trailers) {
+        let framing = conn.body.framing(input, limits, &mut exchange.response_trailers);
+        let piece = framing.map(|framing| {
+            skip(&mut self.recorder, input, framing);
+            conn.body.take(input)
+        });
+        match piece {
             Ok(Piece::More) => false,
             Ok(Piece::Data(piece)) => {
-                Engine::took_body(&mut self.recorder, input.len(), piece.len());
+                log_body(&mut self.recorder, &piece);
                 let done = conn.body.is_done();
                 self.response_data(exchange_id, piece, now);
                 if done {
@@ -183,7 +197,7 @@ impl Engine {
                 true
             }
             Err(_) => {
-                input.clear();
+                refuse(&mut self.recorder, input);
                 self.protocol_error(exchange_id, id, now);
                 false
             }

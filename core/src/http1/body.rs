@@ -19,7 +19,7 @@ enum State {
     #[default]
     Done,
     Length(u64),
-    Chunked(Box<Chunked>),
+    Chunked(Box<Chunked>, Step),
     UntilClose,
 }
 
@@ -40,7 +40,7 @@ impl Decoder {
         let state = match framing {
             Framing::Empty | Framing::Length(0) => State::Done,
             Framing::Length(n) => State::Length(n),
-            Framing::Chunked => State::Chunked(Box::new(Chunked::new())),
+            Framing::Chunked => State::Chunked(Box::new(Chunked::new()), Step::More),
             Framing::UntilClose => State::UntilClose,
         };
         Decoder { state }
@@ -51,43 +51,44 @@ impl Decoder {
         matches!(self.state, State::Done)
     }
 
-    /// How many of the next `len` bytes are of the body for sure, and no framing.
-    pub fn ahead(&self, len: usize) -> usize {
-        match &self.state {
-            State::Done => 0,
-            State::Length(left) => (*left).min(len as u64) as usize,
-            State::Chunked(chunked) => chunked.data_left().min(len as u64) as usize,
-            State::UntilClose => len,
-        }
+    /// How many of the next bytes of `input` are framing. They are to be taken off before [`Self::take`] is asked.
+    pub fn framing(&mut self, input: &[u8], limits: HeadLimits, trailers: &mut Fields) -> Result<usize, Reject> {
+        let State::Chunked(chunked, next) = &mut self.state else { return Ok(0) };
+        let (framing, step) = if input.is_empty() { (0, Step::More) } else { chunked.advance(input, limits, trailers)? };
+        *next = step;
+        Ok(framing)
     }
 
-    /// Takes the next piece from `input`. Ask until `More` or `End`.
-    pub fn decode(&mut self, input: &mut BytesMut, limits: HeadLimits, trailers: &mut Fields) -> Result<Piece, Reject> {
+    /// Takes the next piece from `input`, behind the framing. Ask both until `More` or `End`.
+    pub fn take(&mut self, input: &mut BytesMut) -> Piece {
         match &mut self.state {
-            State::Done => Ok(Piece::End),
-            _ if input.is_empty() => Ok(Piece::More),
+            State::Done => Piece::End,
+            State::Length(_) | State::UntilClose if input.is_empty() => Piece::More,
             State::Length(left) => {
                 let take = (*left).min(input.len() as u64) as usize;
                 *left -= take as u64;
                 if *left == 0 {
                     self.state = State::Done;
                 }
-                Ok(Piece::Data(input.split_to(take).freeze()))
+                Piece::Data(input.split_to(take).freeze())
             }
-            State::UntilClose => Ok(Piece::Data(input.split().freeze())),
-            State::Chunked(chunked) => {
-                let (framing, step) = chunked.advance(input, limits, trailers)?;
-                input.advance(framing);
-                Ok(match step {
-                    Step::Data(n) => Piece::Data(input.split_to(n).freeze()),
-                    Step::More => Piece::More,
-                    Step::End => {
-                        self.state = State::Done;
-                        Piece::End
-                    }
-                })
-            }
+            State::UntilClose => Piece::Data(input.split().freeze()),
+            State::Chunked(_, next) => match std::mem::replace(next, Step::More) {
+                Step::Data(n) => Piece::Data(input.split_to(n).freeze()),
+                Step::More => Piece::More,
+                Step::End => {
+                    self.state = State::Done;
+                    Piece::End
+                }
+            },
         }
+    }
+
+    /// Takes off framing, then the next piece.
+    pub fn decode(&mut self, input: &mut BytesMut, limits: HeadLimits, trailers: &mut Fields) -> Result<Piece, Reject> {
+        let framing = self.framing(input, limits, trailers)?;
+        input.advance(framing);
+        Ok(self.take(input))
     }
 
     /// The peer has closed: whether that ends the body properly.

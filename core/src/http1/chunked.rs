@@ -48,7 +48,7 @@ pub(crate) struct Chunked {
 }
 
 /// What the next bytes are.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The first so many bytes of the input are data.
     Data(usize),
@@ -63,14 +63,6 @@ const SIZE: State = State::Size { size: 0, digits: 0, part: SizePart::Digits, li
 impl Chunked {
     pub(crate) fn new() -> Chunked {
         Chunked { state: SIZE }
-    }
-
-    /// How much is left of the data of the chunk under way.
-    pub(crate) fn data_left(&self) -> u64 {
-        match self.state {
-            State::Data { left } => left,
-            _ => 0,
-        }
     }
 
     /// Consumes framing from `input` (answers how many bytes) up to the next data, the end, or the end of

@@ -206,6 +206,7 @@ impl Pair {
         }
         while let Some(event) = self.engine.poll_event() {
             match event {
+                Event::Step(_) => {}
                 Event::AccessLog { line, .. } => self.log.push(String::from_utf8_lossy(&line).trim_end().to_owned()),
                 Event::Drained { cut } => self.drained = Some(cut),
                 Event::ListenerDrained { .. } => {}

@@ -282,10 +282,13 @@ impl<B: AsRef<[u8]>> Reader<B> {
     }
 
     fn recv(&mut self) -> Read<Input> {
-        let (conn, offered, count) = (self.conn()?, self.number()? as usize, self.count(1)?);
+        let (conn, offered) = (self.conn()?, self.number()? as usize);
         let (mut taken, mut sum) = (Vec::new(), 0usize);
-        for _ in 0..count {
+        loop {
             let len = self.number()?;
+            if len == 0 {
+                break;
+            }
             let (elided, len) = (len & 1 == 1, (len >> 1) as usize);
             sum = sum.saturating_add(len);
             if sum > offered {

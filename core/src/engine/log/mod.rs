@@ -6,8 +6,8 @@
 //! another turn is noticed at the entry where it does; the last entry has the whole digest. Numbers are LEB128, times are
 //! differences.
 //!
-//! Bytes of bodies decide nothing: unless they are asked for, the log has their lengths and digests only, and a replay
-//! puts zeros in their place. The digest takes in heads, framing, actions and events byte for byte, and bodies by their
+//! Bytes of bodies decide nothing: unless they are asked for, the log has their lengths and digests only (of long
+//! pieces, of samples: see [`sample`](crate::digest::sample)), and a replay puts zeros in their place. The digest takes in heads, framing, actions and events byte for byte, and bodies by their
 //! length, so it is the same with and without them.
 
 mod format;

@@ -52,13 +52,6 @@ impl Log {
     }
 }
 
-/// An input that the engine has begun and not ended: it is there to be seen only if the engine panicked.
-#[derive(Copy, Clone, Debug)]
-enum Open {
-    Written,
-    Recv(ConnId, Instant),
-}
-
 /// A log that is being written.
 #[derive(Debug)]
 pub struct Recorder {
@@ -70,15 +63,10 @@ pub struct Recorder {
     entry: usize,
     entries: u64,
     last: Instant,
-    open: Option<Open>,
-    /// The input under way: what was offered, how much of its beginning is a body for sure, and that part's digest.
-    offered: usize,
-    ahead: usize,
-    ahead_digest: u64,
-    /// What was offered behind `ahead`.
-    input: Vec<u8>,
-    /// Parts of what was offered that turned out to be a body, by their ends.
-    bodies_at: Vec<(usize, usize)>,
+    /// An entry is begun and not ended. That is to be seen only if the engine panicked.
+    open: bool,
+    /// Of the bytes that were offered, so many are written.
+    taken: usize,
 }
 
 impl Recorder {
@@ -101,12 +89,8 @@ impl Recorder {
             entry: 0,
             entries: 0,
             last: now,
-            open: None,
-            offered: 0,
-            ahead: 0,
-            ahead_digest: 0,
-            input: Vec::new(),
-            bodies_at: Vec::new(),
+            open: false,
+            taken: 0,
         }
     }
 
@@ -118,11 +102,7 @@ impl Recorder {
     /// The log up to here, with its end.
     pub(in crate::engine) fn snapshot(&mut self, answers: &mut Vec<u64>, digest: Digest) -> Log {
         // The input that made the engine panic is the one that matters most.
-        if let Some(open) = self.open {
-            if let Open::Recv(conn, now) = open {
-                self.bodies_at.clear();
-                self.received(conn, 0, now);
-            }
+        if self.open {
             self.end(answers, digest);
         }
         let mut end = self.block.clone();
@@ -138,7 +118,7 @@ impl Recorder {
 
     /// Begins an entry; its arguments follow.
     fn begin(&mut self, tag: Tag, now: Instant) -> &mut Vec<u8> {
-        self.open = Some(Open::Written);
+        self.open = true;
         self.entry = self.block.len();
         self.block.push(tag as u8);
         self.block.signed(now.as_nanos().wrapping_sub(self.last.as_nanos()) as i64);
@@ -155,7 +135,7 @@ impl Recorder {
         }
         self.block.push(digest.value() as u8);
         self.entries += 1;
-        self.open = None;
+        self.open = false;
         if self.block.len() >= BLOCK - 4096 {
             self.sealed_len += self.block.len();
             self.sealed.push(std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK)).into());
@@ -183,66 +163,48 @@ impl Recorder {
         }
     }
 
-    /// Bytes are offered, of which the first `ahead` can only be taken as a body. Copies what may be something else.
-    pub(in crate::engine) fn recv(&mut self, conn: ConnId, input: &[u8], ahead: usize, now: Instant) {
-        self.open = Some(Open::Recv(conn, now));
-        let ahead = if self.bodies { 0 } else { ahead.min(input.len()) };
-        (self.offered, self.ahead) = (input.len(), ahead);
-        self.ahead_digest = if ahead > 0 { digest::of(&input[..ahead]) } else { 0 };
-        self.input.clear();
-        self.input.extend_from_slice(&input[ahead..]);
-        self.bodies_at.clear();
-    }
-
-    /// The `len` bytes before the last `left` are of a body.
-    #[inline]
-    pub(in crate::engine) fn body(&mut self, left: usize, len: usize) {
-        let end = self.offered - left;
-        if !self.bodies && end > self.ahead {
-            self.bodies_at.push((end.saturating_sub(len).max(self.ahead), end));
-        }
-    }
-
-    /// The engine has left so many of the bytes.
-    pub(in crate::engine) fn received(&mut self, conn: ConnId, left: usize, now: Instant) {
-        let (offered, ahead, taken) = (self.offered, self.ahead, self.offered - left);
-        let (input, bodies) = (std::mem::take(&mut self.input), std::mem::take(&mut self.bodies_at));
-        let digest = self.ahead_digest;
+    /// So many bytes are offered; those that are taken follow.
+    pub(in crate::engine) fn recv(&mut self, conn: ConnId, offered: usize, now: Instant) {
+        self.taken = 0;
         let out = self.begin(Tag::Recv, now);
         out.number(conn.to_u64());
         out.number(offered as u64);
-        let count_at = out.len();
-        out.push(0);
-        let (mut count, mut at) = (0u64, 0);
-        if ahead > 0 && taken > 0 {
-            count += 1;
-            at = ahead.min(taken);
-            out.number((at as u64) << 1 | 1);
-            out.extend_from_slice(&digest.to_le_bytes());
+    }
+
+    /// Heads and framing are taken.
+    pub(in crate::engine) fn bytes(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.taken += bytes.len();
+            self.block.number((bytes.len() as u64) << 1);
+            self.block.extend_from_slice(bytes);
         }
-        for (from, to) in bodies.iter().copied().chain([(taken, taken)]) {
-            if from > at {
-                count += 1;
-                out.number(((from - at) as u64) << 1);
-                out.extend_from_slice(&input[at - ahead..from - ahead]);
-            }
-            if to > from {
-                count += 1;
-                out.number(((to - from) as u64) << 1 | 1);
-                out.extend_from_slice(&digest::of(&input[from - ahead..to - ahead]).to_le_bytes());
-            }
-            at = to.max(at);
+    }
+
+    /// A piece of a body is taken, or what is dropped unseen.
+    pub(in crate::engine) fn body(&mut self, bytes: &[u8]) {
+        if self.bodies {
+            return self.bytes(bytes);
         }
-        // Almost always a few; a read full of tiny chunks has more than fit a byte.
-        if count < 0x80 {
-            out[count_at] = count as u8;
-        } else {
-            let rest = out.split_off(count_at + 1);
-            out.pop();
-            out.number(count);
-            out.extend_from_slice(&rest);
+        if !bytes.is_empty() {
+            self.taken += bytes.len();
+            self.block.number((bytes.len() as u64) << 1 | 1);
+            self.block.extend_from_slice(&digest::sample(bytes).to_le_bytes());
         }
-        (self.input, self.bodies_at) = (input, bodies);
+    }
+
+    /// All that is taken was told. Answers how much that is.
+    pub(in crate::engine) fn received(&mut self) -> usize {
+        self.block.push(0);
+        self.taken
+    }
+
+    /// The engine panicked over the rest of what was `offered`, of which this is left.
+    pub(in crate::engine) fn panicked(&mut self, offered: usize, left: &[u8]) {
+        // What was written may not have been taken off yet.
+        let written = self.taken.saturating_sub(offered - left.len());
+        let rest = &left[written.min(left.len())..];
+        self.bytes(rest);
+        self.received();
     }
 
     pub(in crate::engine) fn eof(&mut self, conn: ConnId, now: Instant) {
@@ -324,51 +286,36 @@ mod tests {
         Recorder::new(&options, &Config::default(), Seed(1), Instant::from_nanos(5), Wall::from_nanos(6))
     }
 
-    fn read(log: &Log) -> Vec<Input> {
+    fn first(log: &Log) -> Input {
         let mut reader = Reader::new(log.to_bytes());
         assert_eq!(reader.header().expect("a head").about, "test".into());
-        let mut inputs = Vec::new();
-        while !matches!(inputs.last(), Some(Input::End { .. })) {
-            inputs.push(reader.entry().expect("an entry").input);
-        }
-        inputs
+        reader.entry().expect("an entry").input
     }
 
     #[test]
     fn bodies_are_lengths_unless_they_are_wanted() {
         let (conn, now) = (ConnId::from_u64(1 << 32 | 1), Instant::from_nanos(9));
         let bytes = |text: &str| Piece::Bytes(text.into());
-        for (bodies, taken) in
-            [(false, vec![Piece::Elided(3), bytes("head"), Piece::Elided(4), bytes("\r\n")]), (true, vec![bytes("abcheadbody\r\n")])]
-        {
+        for (bodies, taken) in [(false, vec![bytes("head"), Piece::Elided(4)]), (true, vec![bytes("head"), bytes("body")])] {
             let mut recorder = recorder(bodies);
-            recorder.recv(conn, b"abcheadbody\r\nleft", 3, now);
-            recorder.body(6, 4);
-            recorder.received(conn, 4, now);
+            recorder.recv(conn, 12, now);
+            recorder.bytes(b"head");
+            recorder.body(b"body");
+            assert_eq!(recorder.received(), 8);
             recorder.end(&mut vec![1], Digest::default());
             let log = recorder.snapshot(&mut Vec::new(), Digest::default());
-            assert_eq!(read(&log)[0], Input::Recv { conn, offered: 17, taken });
+            assert_eq!(first(&log), Input::Recv { conn, offered: 12, taken });
         }
     }
 
     #[test]
-    fn a_read_of_tiny_chunks_has_more_pieces_than_fit_a_byte() {
+    fn what_the_engine_panicked_over_is_the_last_of_the_log() {
         let (conn, now, mut recorder) = (ConnId::from_u64(1 << 32 | 1), Instant::from_nanos(9), recorder(false));
-        recorder.recv(conn, &[b'x'; 2000], 0, now);
-        (0..1000).rev().for_each(|chunk| recorder.body(2 * chunk, 1));
-        recorder.received(conn, 0, now);
-        recorder.end(&mut Vec::new(), Digest::default());
+        recorder.recv(conn, 8, now);
+        recorder.bytes(b"head");
+        recorder.panicked(8, b"headrest");
         let log = recorder.snapshot(&mut Vec::new(), Digest::default());
-        let Input::Recv { taken, .. } = &read(&log)[0] else { panic!("bytes arrived") };
-        assert_eq!(taken.len(), 2000);
-    }
-
-    #[test]
-    fn an_input_that_was_not_ended_is_the_last_of_the_log() {
-        let (conn, now, mut recorder) = (ConnId::from_u64(1 << 32 | 1), Instant::from_nanos(9), recorder(false));
-        recorder.recv(conn, b"GET", 0, now);
-        let log = recorder.snapshot(&mut Vec::new(), Digest::default());
-        let last = Input::Recv { conn, offered: 3, taken: vec![Piece::Bytes(b"GET".to_vec())] };
-        assert_eq!((log.entries, &read(&log)[..1]), (1, &[last][..]));
+        let taken = vec![Piece::Bytes(b"head".to_vec()), Piece::Bytes(b"rest".to_vec())];
+        assert_eq!((log.entries, first(&log)), (1, Input::Recv { conn, offered: 8, taken }));
     }
 }
