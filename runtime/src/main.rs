@@ -1,6 +1,7 @@
 //! The `weir` binary.
 
 use clap::Parser;
+use std::io::Write;
 use std::process::ExitCode;
 use weir::cli::{Cli, Command, Format, OnUnsupported, ReplayArgs, ValidateArgs};
 use weir::logging::{self, Level};
@@ -29,12 +30,17 @@ fn main() -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stdout)]
 fn replay(args: &ReplayArgs) -> ExitCode {
     weir::recording::outlive_panics();
-    match weir::replay::run(args, |line| println!("{line}")) {
-        Ok(summary) if summary.whole => println!("{summary}: the same as recorded"),
-        Ok(summary) => println!("{summary}: the same as recorded so far"),
+    // Whoever reads may have enough before we have said all: that is no fault.
+    let say = |line: String| {
+        if writeln!(std::io::stdout(), "{line}").is_err() {
+            std::process::exit(141);
+        }
+    };
+    match weir::replay::run(args, say) {
+        Ok(summary) if summary.whole => say(format!("{summary}: the same as recorded")),
+        Ok(summary) => say(format!("{summary}: the same as recorded so far")),
         Err(error) => {
             report(&error.to_string());
             return ExitCode::FAILURE;

@@ -83,7 +83,10 @@ pub fn run<N: Net>(parts: ThreadParts<N>, commands: mpsc::UnboundedReceiver<Comm
     };
     let thread = Rc::new(Thread::new(parts));
     let served = match thread.recording {
-        None => Ok(runtime.block_on(thread.serve(commands))),
+        None => {
+            runtime.block_on(thread.serve(commands));
+            Ok(())
+        }
         Some(_) => {
             outlive_panics();
             catch_unwind(AssertUnwindSafe(|| runtime.block_on(thread.serve(commands))))

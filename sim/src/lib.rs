@@ -4,7 +4,7 @@
 //! Reading order: [`world`] is the machine; [`peer`] is how peers hear and act, [`client`] and [`upstream`] are the
 //! peers, one file each; [`link`], [`fault`] and [`request`] are what befalls them and what they say; [`observe`] is
 //! what can be seen, and [`check`] what must hold, one file each; [`swarm`] draws worlds, [`recipe`] writes one
-//! down, [`shrink`] makes a failing one small.
+//! down, [`shrink`] makes a failing one small; [`own`] is a world around a config of yours.
 #![forbid(unsafe_code)]
 
 pub mod chaos;
@@ -15,10 +15,12 @@ pub mod event;
 pub mod fault;
 pub mod link;
 pub mod observe;
+pub mod own;
 pub mod pattern;
 pub mod peer;
 pub mod recipe;
 pub mod request;
+pub mod scene;
 pub mod shrink;
 pub mod swarm;
 pub mod upstream;

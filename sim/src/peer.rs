@@ -2,6 +2,7 @@
 
 use crate::event::Time;
 use crate::observe::{Ledger, Observation};
+use crate::request::Request;
 use bytes::Bytes;
 use weir_core::rng::Rng;
 
@@ -40,7 +41,7 @@ pub trait Peer: std::fmt::Debug {
 /// What a peer does to its connections.
 #[derive(Debug)]
 pub(crate) enum Deed {
-    Connect(ConnNo),
+    Connect(ConnNo, usize),
     Send(ConnNo, Bytes),
     Finish(ConnNo),
     Close(ConnNo),
@@ -62,11 +63,16 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Connects to the proxy. [`Input::Opened`] or [`Input::Refused`] follows.
+    /// Connects to the proxy's first listener. [`Input::Opened`] or [`Input::Refused`] follows.
     pub fn connect(&mut self) -> ConnNo {
+        self.connect_to(0)
+    }
+
+    /// Connects to one of the proxy's listeners.
+    pub fn connect_to(&mut self, listener: usize) -> ConnNo {
         let conn = *self.next_conn;
         *self.next_conn += 1;
-        self.deeds.push(Deed::Connect(conn));
+        self.deeds.push(Deed::Connect(conn, listener));
         conn
     }
 
@@ -98,6 +104,11 @@ impl Context<'_> {
     /// Asks for an [`Input::Wake`] with this token.
     pub fn wake(&mut self, after: Time, token: u64) {
         self.deeds.push(Deed::Wake(self.now + after, token));
+    }
+
+    /// Writes down a request that is about to be asked; answers its id.
+    pub fn add(&mut self, draw: impl FnOnce(u64) -> Request) -> Request {
+        self.ledger.add(draw)
     }
 
     /// Tells what happened.

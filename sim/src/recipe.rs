@@ -22,6 +22,8 @@ pub struct Recipe {
     pub without_planned: BTreeSet<u64>,
     /// The drain begins after so many events, and not when the seed has it.
     pub drain_after: Option<u64>,
+    /// After so many events another config takes effect.
+    pub update_after: Option<u64>,
     /// Engines record their inputs. Nothing else is different then.
     pub record: Option<RecordOptions>,
 }
@@ -70,10 +72,12 @@ impl Display for Recipe {
             }
             writeln!(f)?;
         }
-        match self.drain_after {
-            Some(events) => writeln!(f, "drain-after {events}"),
-            None => Ok(()),
+        for (name, events) in [("drain-after", self.drain_after), ("update-after", self.update_after)] {
+            if let Some(events) = events {
+                writeln!(f, "{name} {events}")?;
+            }
         }
+        Ok(())
     }
 }
 
@@ -100,6 +104,10 @@ impl FromStr for Recipe {
                     recipe.seed = number_of(words.next().ok_or_else(missing)?)?;
                     continue;
                 }
+                "update-after" => {
+                    recipe.update_after = Some(number_of(words.next().ok_or_else(missing)?)?);
+                    continue;
+                }
                 "drain-after" => {
                     recipe.drain_after = Some(number_of(words.next().ok_or_else(missing)?)?);
                     continue;
@@ -108,7 +116,7 @@ impl FromStr for Recipe {
                 "without-requests" => &mut recipe.without_requests,
                 "without-planned" => &mut recipe.without_planned,
                 other => {
-                    let known = "seed, without-clients, without-requests, without-planned, drain-after";
+                    let known = "seed, without-clients, without-requests, without-planned, drain-after, update-after";
                     return Err(mistake(number, column, format!("`{other}` is not one of {known}")));
                 }
             };
@@ -137,10 +145,14 @@ mod tests {
             without_requests: (5..400).collect(),
             without_planned: [0].into(),
             drain_after: Some(12),
+            update_after: Some(13),
             record: None,
         };
         let text = recipe.to_string();
-        assert_eq!(text, "weir-sim world 1\nseed 7\nwithout-clients 1-3 9\nwithout-requests 5-399\nwithout-planned 0\ndrain-after 12\n");
+        assert_eq!(
+            text,
+            "weir-sim world 1\nseed 7\nwithout-clients 1-3 9\nwithout-requests 5-399\nwithout-planned 0\ndrain-after 12\nupdate-after 13\n"
+        );
         assert_eq!(text.parse(), Ok(recipe));
     }
 

@@ -3,7 +3,7 @@
 
 use crate::check::{self, Check};
 use crate::client;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::event::{MS, SECOND, Time};
 use crate::fault::{Fault, blackhole, dns, refuse, storm};
 use crate::link::Law;
@@ -11,6 +11,7 @@ use crate::observe::Ledger;
 use crate::peer::Peer;
 use crate::recipe::Recipe;
 use crate::request::{Lane, Method, Request};
+use crate::scene::Scene;
 use crate::upstream::breaking::Breaking;
 use crate::upstream::early::Early;
 use crate::upstream::garbage::Garbage;
@@ -20,29 +21,9 @@ use crate::upstream::idle_closing::IdleClosing;
 use crate::upstream::slow::Slow;
 use crate::upstream::truncating::Truncating;
 use crate::upstream::{Host, Mood};
-use crate::world::{Parts, Planned, Report, World};
+use crate::world::{Cut, Parts, Planned, World};
+use std::net::SocketAddr;
 use weir_core::rng::{Rng, Seed};
-
-/// A world at its beginning, and what must hold in it.
-#[derive(Debug)]
-pub struct Scene {
-    /// The world.
-    pub world: World,
-    /// The checks.
-    pub checks: Vec<Box<dyn Check>>,
-    /// When it ends.
-    pub end: Time,
-    size: Size,
-    /// What was drawn, for people; empty unless it was asked for.
-    pub about: String,
-}
-
-impl Scene {
-    /// Runs it.
-    pub fn run(&mut self) -> Report {
-        self.world.run(self.end, &mut self.checks)
-    }
-}
 
 /// When hosts begin to behave and faults are over.
 const CALM: Time = 4 * SECOND;
@@ -68,12 +49,12 @@ pub fn draw(seed: u64) -> Scene {
 
 /// The world of a recipe.
 pub fn of(recipe: &Recipe) -> Scene {
-    scene(recipe, false)
+    scene(recipe, false).0
 }
 
 /// The world of a recipe, with a description of what was drawn.
 pub fn describe(recipe: &Recipe) -> Scene {
-    scene(recipe, true)
+    scene(recipe, true).0
 }
 
 /// How much there is in a world that could be left out of it.
@@ -89,11 +70,10 @@ pub struct Size {
 
 /// The size of a recipe's world with nothing left out.
 pub fn size(recipe: &Recipe) -> Size {
-    let scene = of(&Recipe { drain_after: recipe.drain_after, ..Recipe::of(recipe.seed) });
-    scene.size
+    scene(&Recipe { drain_after: recipe.drain_after, update_after: recipe.update_after, ..Recipe::of(recipe.seed) }, false).1
 }
 
-fn scene(recipe: &Recipe, describe: bool) -> Scene {
+fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
     let seed = Seed(recipe.seed);
     let mut rng = Rng::new(seed.fork("swarm"));
     let kind = [Kind::Calm, Kind::Exact, Kind::Wild, Kind::Wild, Kind::Wild][rng.below(5) as usize];
@@ -184,20 +164,26 @@ fn scene(recipe: &Recipe, describe: bool) -> Scene {
         String::new()
     };
     let config = settings.config(0);
-    let drain_after = recipe.drain_after.map(|events| (events, drain_for));
+    let drain = recipe.drain_after.map(|events| (events, Cut::Drain(drain_for)));
+    // Later than any that was planned.
+    let update = recipe.update_after.map(|events| (events, Cut::Config(5, settings.config(5))));
+    let ips = |cluster: &Vec<SocketAddr>| cluster.iter().map(SocketAddr::ip).collect();
     let world = World::new(Parts {
         seed,
         config,
         workers,
         peers,
+        listeners: vec![("main".into(), SocketAddr::from(([10, 0, 0, 1], 80)))],
         hosts,
+        names: settings.clusters.iter().enumerate().map(|(cluster, hosts)| (config::name(cluster).into(), ips(hosts))).collect(),
         laws: (law, host_law),
         plan,
-        drain_after,
+        cut_after: drain.or(update),
         ledger,
         record: recipe.record.clone(),
+        keeps_exchanges: false,
     });
-    Scene { world, checks, end, size, about }
+    (Scene { world, checks, end, about }, size)
 }
 
 fn law(rng: &mut Rng) -> Law {

@@ -28,7 +28,7 @@ impl Check for Routed {
 
     fn observe(&mut self, what: &Observation, world: &World) -> Verdict {
         match what {
-            Observation::Table(version) => self.newest = *version,
+            Observation::Table(version) => self.newest = self.newest.max(*version),
             Observation::HostFault(id, why) if *why == NOBODY => return Err(format!("a host got {NOBODY} ({id})")),
             Observation::Arrived { id, cluster, versions, .. } => {
                 let (Some(table), Some(route)) = versions else { return Err(format!("request {id} came without the table's headers")) };

@@ -7,7 +7,7 @@ pub mod storm;
 
 use crate::link::Law;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A fault that begins or ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +66,8 @@ impl Weather {
     }
 
     /// Whether DNS tells of a host.
-    pub(crate) fn names(&self, host: SocketAddr) -> bool {
-        !self.unnamed.contains(&host)
+    pub(crate) fn names(&self, host: IpAddr) -> bool {
+        !self.unnamed.iter().any(|unnamed| unnamed.ip() == host)
     }
 
     /// The law of a link in this weather.

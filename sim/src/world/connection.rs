@@ -24,8 +24,13 @@ pub(super) enum Ending {
 /// Which side of the proxy a connection is on.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    Client,
-    Host { cluster: usize },
+    Client {
+        /// At which of the listeners.
+        listener: usize,
+    },
+    Host {
+        cluster: usize,
+    },
 }
 
 /// One connection, seen from the outside.
@@ -81,11 +86,11 @@ impl World {
         let Some(conn) = self.conns[no].as_ref() else { return };
         let node = conn.node;
         let now = self.instant(node);
-        let addresses = Addresses {
-            local: SocketAddr::from(([10, 0, 0, 1], 80)),
-            remote: SocketAddr::from(([192, 0, 2, (conn.peer % 250) as u8 + 1], 1024 + (no % 60_000) as u16)),
-        };
-        let listener = if self.nodes[node].listening { self.nodes[node].engine.listener("main") } else { None };
+        let Side::Client { listener } = conn.side else { return };
+        let (name, local) = self.listeners[listener].clone();
+        let addresses =
+            Addresses { local, remote: SocketAddr::from(([192, 0, 2, (conn.peer % 250) as u8 + 1], 1024 + (no % 60_000) as u16)) };
+        let listener = if self.nodes[node].listening { self.nodes[node].engine.listener(&name) } else { None };
         let accepted = listener.and_then(|listener| self.nodes[node].engine.handle_accept(listener, addresses, now).ok());
         let Some(id) = accepted else { return self.refused(no) };
         self.nodes[node].conns.insert(id, no);
@@ -102,7 +107,7 @@ impl World {
     pub(super) fn refused(&mut self, no: ConnNo) {
         let Some(conn) = self.conns[no].as_mut() else { return };
         match conn.side {
-            Side::Client => {
+            Side::Client { .. } => {
                 let peer = conn.peer;
                 self.conns[no] = None;
                 self.tell(peer, Input::Refused(no));
@@ -334,7 +339,7 @@ impl World {
             self.nodes[conn.node].conns.remove(id);
         }
         match conn.side {
-            Side::Client => self.from_clients -= 1,
+            Side::Client { .. } => self.from_clients -= 1,
             Side::Host { cluster } => {
                 self.to_hosts[cluster] -= 1;
                 self.ledger.note(self.now, Observation::Closing(cluster));
@@ -343,7 +348,7 @@ impl World {
     }
 
     pub(super) fn law(&self, conn: &Conn) -> Law {
-        let law = if conn.side == Side::Client { &self.laws.0 } else { &self.laws.1 };
+        let law = if matches!(conn.side, Side::Client { .. }) { &self.laws.0 } else { &self.laws.1 };
         self.weather.bend(law)
     }
 

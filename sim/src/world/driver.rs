@@ -1,14 +1,14 @@
 //! What the runtime does in production: draining an engine's outputs and doing as its actions say.
 
 use super::connection::{Conn, Ending, Side};
-use super::{ORIGIN, Step, World};
+use super::{Exchanged, ORIGIN, World};
 use crate::event::MS;
 use crate::link::End;
 use crate::observe::Observation;
-use crate::peer::{ConnNo, PeerNo};
+use crate::peer::ConnNo;
 use std::net::SocketAddr;
 use weir_core::cluster::{DnsError, Resolved};
-use weir_core::engine::{Action, Event};
+use weir_core::engine::{Action, Event, Step};
 use weir_core::id::{ConnId, QueryId};
 
 impl World {
@@ -18,8 +18,12 @@ impl World {
             self.act(node, action);
         }
         while let Some(event) = self.nodes[node].engine.poll_event() {
-            if let Event::Drained { cut } = event {
-                self.ledger.note(self.now, Observation::Drained(cut));
+            match event {
+                Event::Drained { cut } => self.ledger.note(self.now, Observation::Drained(cut)),
+                Event::Step(Step { end: Some(ended), .. }) => {
+                    self.exchanges.push(Exchanged { at: self.now, worker: node, ended: *ended });
+                }
+                _ => {}
             }
         }
         let due = self.nodes[node].engine.poll_timeout().map(|deadline| deadline.at.as_nanos());
@@ -27,7 +31,7 @@ impl World {
             let at = due.saturating_sub(ORIGIN + self.nodes[node].ahead).max(self.now);
             if at < self.nodes[node].armed {
                 self.nodes[node].armed = at;
-                self.queue.push(at, Step::Timer(node));
+                self.queue.push(at, super::Step::Timer(node));
             }
         }
     }
@@ -45,11 +49,11 @@ impl World {
                 }
             }
             Action::Resolve { query, question } => {
-                let clusters = 0..self.clusters();
-                if let Some(cluster) = clusters.into_iter().find(|cluster| *question.name.host == *crate::config::name(*cluster)) {
+                let known = self.names.iter().position(|(name, _)| **name == *question.name.host);
+                if let Some(name) = known {
                     // At the beginning of a world the answers are there at once, as they are when a real process starts.
                     let pause = if self.now == 0 { 0 } else { self.link_rng.below(3 * MS) };
-                    self.queue.push(self.now + pause, Step::Answer(node, query, cluster));
+                    self.queue.push(self.now + pause, super::Step::Answer(node, query, name));
                 }
             }
             Action::Transmit(id) => self.with(node, id, World::transmit),
@@ -87,16 +91,15 @@ impl World {
         self.ledger.note(self.now, Observation::Opening(cluster));
         let round_trip = 2 * self.laws.1.latency.0 + self.link_rng.below(1 + self.laws.1.latency.1 - self.laws.1.latency.0);
         match self.weather.connects(address) {
-            Some(true) => self.queue.push(self.now + round_trip, Step::Connected(no)),
-            Some(false) => self.queue.push(self.now + round_trip, Step::Refuse(no)),
+            Some(true) => self.queue.push(self.now + round_trip, super::Step::Connected(no)),
+            Some(false) => self.queue.push(self.now + round_trip, super::Step::Refuse(no)),
             None => {}
         }
     }
 
     /// DNS answers.
-    pub(super) fn resolve(&mut self, node: usize, query: QueryId, cluster: usize) {
-        let of = |(address, of, _): &&(SocketAddr, usize, PeerNo)| *of == cluster && self.weather.names(*address);
-        let addresses: Vec<_> = self.hosts.iter().filter(of).map(|(address, ..)| address.ip()).collect();
+    pub(super) fn resolve(&mut self, node: usize, query: QueryId, name: usize) {
+        let addresses: Vec<_> = self.names[name].1.iter().copied().filter(|ip| self.weather.names(*ip)).collect();
         let answer = match addresses.is_empty() {
             true => Err(DnsError("no such name".into())),
             false => Ok(Resolved { addresses, ttl: None }),

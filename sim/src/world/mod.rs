@@ -12,12 +12,13 @@ use crate::link::Law;
 use crate::observe::{Ledger, Observation};
 use crate::peer::{ConnNo, Input, Peer, PeerNo};
 use connection::Conn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use weir_core::Engine;
 use weir_core::buffer::Outbox;
 use weir_core::config::Config;
 use weir_core::drain::DrainScope;
+use weir_core::engine::Ended;
 use weir_core::engine::log::{Log, RecordOptions};
 use weir_core::id::{ConnId, QueryId};
 use weir_core::rng::{Rng, Seed};
@@ -47,6 +48,7 @@ enum Step {
     Refuse(ConnNo),
     Wake(PeerNo, u64),
     Timer(usize),
+    /// DNS answers: to which engine, which query, about which of the names.
     Answer(usize, QueryId, usize),
     Plan(usize),
 }
@@ -64,6 +66,26 @@ pub enum Planned {
     Calm,
 }
 
+/// What happens once so many events have.
+#[derive(Clone, Debug)]
+pub enum Cut {
+    /// The process drains for so long.
+    Drain(Time),
+    /// A config of this version takes the place of the one before.
+    Config(u64, Arc<Config>),
+}
+
+/// An exchange as its engine saw it, once it has ended.
+#[derive(Clone, Debug)]
+pub struct Exchanged {
+    /// When it ended.
+    pub at: Time,
+    /// Which worker's it was.
+    pub worker: usize,
+    /// The request and the facts.
+    pub ended: Ended,
+}
+
 /// What a world is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -75,18 +97,24 @@ pub struct Parts {
     pub workers: Vec<Time>,
     /// Clients, then hosts.
     pub peers: Vec<Box<dyn Peer>>,
+    /// Where the proxy listens: names of listeners, and their addresses.
+    pub listeners: Vec<(Arc<str>, SocketAddr)>,
     /// The hosts: address, cluster, which of the peers.
     pub hosts: Vec<(SocketAddr, usize, PeerNo)>,
+    /// What DNS knows.
+    pub names: Vec<(Box<str>, Vec<IpAddr>)>,
     /// How links treat bytes: those of clients, those of hosts.
     pub laws: (Law, Law),
     /// What is planned, by time.
     pub plan: Vec<(Time, Planned)>,
-    /// After so many events the process drains for so long.
-    pub drain_after: Option<(u64, Time)>,
+    /// After so many events this happens.
+    pub cut_after: Option<(u64, Cut)>,
     /// What clients ask for.
     pub ledger: Ledger,
     /// Whether the engines record their inputs.
     pub record: Option<RecordOptions>,
+    /// Whether [`World::exchanges`] are kept.
+    pub keeps_exchanges: bool,
 }
 
 /// A world.
@@ -99,12 +127,16 @@ pub struct World {
     pub shared: Arc<Shared>,
     conns: Vec<Option<Box<Conn>>>,
     peers: Vec<Option<Box<dyn Peer>>>,
+    listeners: Vec<(Arc<str>, SocketAddr)>,
     hosts: Vec<(SocketAddr, usize, PeerNo)>,
+    names: Vec<(Box<str>, Vec<IpAddr>)>,
+    /// Exchanges that have ended, if they are kept.
+    pub exchanges: Vec<Exchanged>,
     rngs: Vec<Rng>,
     laws: (Law, Law),
     weather: Weather,
     plan: Vec<Planned>,
-    drain_after: Option<(u64, Time)>,
+    cut_after: Option<(u64, Cut)>,
     queue: Queue<Step>,
     /// What is known.
     pub ledger: Ledger,
@@ -118,11 +150,14 @@ pub struct World {
     from_clients: usize,
 }
 
+/// When a check failed, which, and why.
+pub type Failure = (Time, &'static str, String);
+
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The first check that failed, when, and why.
-    pub failure: Option<(Time, &'static str, String)>,
+    /// The first check that failed.
+    pub failure: Option<Failure>,
     /// A number that stands for all that happened.
     pub digest: u64,
     /// Events.
@@ -153,6 +188,9 @@ impl World {
             if let Some(options) = &parts.record {
                 engine.start_recording(options, now);
             }
+            if parts.keeps_exchanges {
+                engine.explain();
+            }
             Node { engine, ahead: *ahead, armed: Time::MAX, listening: true, conns: slotmap::SecondaryMap::new() }
         };
         let mut world = World {
@@ -162,11 +200,14 @@ impl World {
             conns: Vec::new(),
             rngs: (0..parts.peers.len()).map(|peer| Rng::new(parts.seed.fork(&format!("peer {peer}")))).collect(),
             peers: parts.peers.into_iter().map(Some).collect(),
+            listeners: parts.listeners,
             hosts: parts.hosts,
+            names: parts.names,
+            exchanges: Vec::new(),
             laws: parts.laws,
             weather: Weather::default(),
             plan: Vec::new(),
-            drain_after: parts.drain_after,
+            cut_after: parts.cut_after,
             queue: Queue::default(),
             ledger: parts.ledger,
             link_rng: Rng::new(parts.seed.fork("links")),
@@ -192,19 +233,32 @@ impl World {
         world
     }
 
-    /// Runs until nothing more is to happen, until `end`, or until a check fails.
+    /// Runs until nothing more is to happen, until `end`, or until a check fails. Then all is over.
     pub fn run(&mut self, end: Time, checks: &mut [Box<dyn Check>]) -> Report {
+        let failure = self.advance(end, checks);
+        self.finish(failure, checks)
+    }
+
+    /// Runs until `end`; answers the first check that failed, when and why.
+    pub fn advance(&mut self, end: Time, checks: &mut [Box<dyn Check>]) -> Option<Failure> {
         let mut failure = None;
         while failure.is_none() && self.queue.next_at().is_some_and(|at| at <= end) {
             let Some((at, step)) = self.queue.pop() else { break };
             self.now = at;
             self.steps += 1;
-            if let Some((_, within)) = self.drain_after.take_if(|(events, _)| *events <= self.steps) {
-                self.drain(within);
+            match self.cut_after.take_if(|(events, _)| *events <= self.steps) {
+                Some((_, Cut::Drain(within))) => self.drain(within),
+                Some((_, Cut::Config(version, config))) => self.reconfigure(version, &config),
+                None => {}
             }
             self.perform(step);
             failure = self.examine(checks);
         }
+        failure
+    }
+
+    /// All is over: what do the checks say?
+    pub fn finish(&mut self, mut failure: Option<Failure>, checks: &mut [Box<dyn Check>]) -> Report {
         if failure.is_none() {
             failure = checks.iter_mut().find_map(|check| {
                 let verdict = check.finish(self);
@@ -214,7 +268,7 @@ impl World {
         Report { failure, digest: self.digest.0, steps: self.steps, ended: self.now }
     }
 
-    fn examine(&mut self, checks: &mut [Box<dyn Check>]) -> Option<(Time, &'static str, String)> {
+    fn examine(&mut self, checks: &mut [Box<dyn Check>]) -> Option<Failure> {
         if self.ledger.news.is_empty() {
             return None;
         }
@@ -290,16 +344,18 @@ impl World {
                 self.weather.change(&fault);
                 self.ledger.note(self.now, Observation::Fault(fault.name()));
             }
-            Planned::Config(version, config) => {
-                self.ledger.note(self.now, Observation::Table(version));
-                for node in 0..self.nodes.len() {
-                    let now = self.instant(node);
-                    self.nodes[node].engine.handle_config(Arc::clone(&config), now);
-                    self.drive(node);
-                }
-            }
+            Planned::Config(version, config) => self.reconfigure(version, &config),
             Planned::Drain(within) => self.drain(within),
             Planned::Calm => self.calm(),
+        }
+    }
+
+    fn reconfigure(&mut self, version: u64, config: &Arc<Config>) {
+        self.ledger.note(self.now, Observation::Table(version));
+        for node in 0..self.nodes.len() {
+            let now = self.instant(node);
+            self.nodes[node].engine.handle_config(Arc::clone(config), now);
+            self.drive(node);
         }
     }
 

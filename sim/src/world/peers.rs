@@ -10,7 +10,6 @@ impl World {
     pub(super) fn tell(&mut self, peer: PeerNo, input: Input<'_>) {
         let Some(mut actor) = self.peers.get_mut(peer).and_then(Option::take) else { return };
         let (mut deeds, mut next_conn) = (Vec::new(), self.conns.len());
-        let first = next_conn;
         actor.on(
             input,
             &mut Context {
@@ -22,10 +21,6 @@ impl World {
             },
         );
         self.peers[peer] = Some(actor);
-        for _ in first..next_conn {
-            let node = self.place_rng.below(self.nodes.len() as u64) as usize;
-            self.conns.push(Some(Box::new(Conn::new(node, peer, Side::Client))));
-        }
         for deed in deeds {
             self.deed(peer, deed);
         }
@@ -34,7 +29,10 @@ impl World {
     pub(super) fn deed(&mut self, peer: PeerNo, deed: Deed) {
         match deed {
             Deed::Wake(at, token) => self.queue.push(at, Step::Wake(peer, token)),
-            Deed::Connect(no) => {
+            Deed::Connect(no, listener) => {
+                debug_assert_eq!(no, self.conns.len(), "connections are numbered in the order in which they are asked for");
+                let node = self.place_rng.below(self.nodes.len() as u64) as usize;
+                self.conns.push(Some(Box::new(Conn::new(node, peer, Side::Client { listener }))));
                 let at = self.now + self.laws.0.latency.0;
                 self.queue.push(at, Step::Syn(no));
             }
