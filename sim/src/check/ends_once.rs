@@ -57,7 +57,7 @@ impl Check for EndsOnce {
             ));
         }
         let timeout = self.timeouts[entry.request.lane as usize];
-        let timed_out = entry.sent_whole.is_some_and(|at| world.now >= at + timeout);
+        let timed_out = entry.sent_whole.is_some_and(|at| world.now >= at.saturating_add(timeout));
         if *outcome == Outcome::Cut && !entry.disturbed && !late && !timed_out {
             return Err(format!("the answer to {id} was cut, though its host sent all of it"));
         }

@@ -208,7 +208,7 @@ impl Plan {
             plan.push((*at, Planned::Config(version, Arc::clone(config))));
         }
         let asked_until = self.world.duration.0;
-        let mut end = asked_until + EBB;
+        let mut end = asked_until.saturating_add(EBB);
         if !cut_drains {
             // Every world ends with a drain: nothing may be left behind.
             let (at, within) = self.world.drain.as_ref().map_or((asked_until, EBB), |drain| (drain.at.0, drain.within.0));
