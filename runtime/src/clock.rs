@@ -7,12 +7,19 @@ use weir_core::time::{Instant, Wall};
 #[derive(Copy, Clone, Debug)]
 pub struct Clock {
     origin: tokio::time::Instant,
+    /// What the wall clock showed at the origin, where time is simulated.
+    epoch: Option<Wall>,
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// A clock that starts now, beside the system's wall clock.
     pub fn start() -> Clock {
-        Clock { origin: tokio::time::Instant::now() }
+        Clock { origin: tokio::time::Instant::now(), epoch: None }
+    }
+
+    /// A clock that starts now, when the wall clock shows `epoch`, and moves with it.
+    pub fn simulated(epoch: Wall) -> Clock {
+        Clock { origin: tokio::time::Instant::now(), epoch: Some(epoch) }
     }
 
     /// Now, as core counts.
@@ -26,8 +33,13 @@ impl Clock {
     }
 
     /// What the wall clock shows.
-    pub fn wall() -> Wall {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Wall::from_nanos(since.as_nanos() as u64)
+    pub fn wall(&self) -> Wall {
+        match self.epoch {
+            Some(epoch) => epoch.after(self.origin.elapsed()),
+            None => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Wall::from_nanos(since.as_nanos() as u64)
+            }
+        }
     }
 }

@@ -24,6 +24,7 @@ use weir_core::Engine;
 use weir_core::cluster::{DnsError, Question, Resolved};
 use weir_core::config::{Bind, Config};
 use weir_core::id::QueryId;
+use weir_core::rng::Seed;
 use weir_core::shared::Shared;
 
 /// What connections that have begun get to end their handshake before their listening socket closes: a round trip
@@ -50,7 +51,12 @@ pub struct Primary<N: Net> {
 
 struct WorkerHandle<N: Net> {
     commands: mpsc::UnboundedSender<Command<N>>,
-    thread: JoinHandle<()>,
+    running: Running,
+}
+
+enum Running {
+    Thread(JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
 }
 
 /// Runs the proxy until it has drained. Answers how many exchanges were cut.
@@ -63,8 +69,9 @@ pub fn run(args: RunArgs) -> Result<u32, StartError> {
 pub fn run_config(args: RunArgs, config: Config, text: String, ready: impl FnOnce(&Bound)) -> Result<u32, StartError> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let mut signals = Signals::register()?;
-        let (mut primary, bound, admin) = start(TokioNet, args, config, text).await?;
+        let signals = Signals::register()?;
+        let outside = Outside { clock: Clock::start(), seed: seed(), hostname: system::hostname().into(), threads: Threads::Own };
+        let (mut primary, bound, admin) = Primary::start(TokioNet, args, config, text, outside).await?;
         for (name, address) in &bound.listeners {
             tracing::info!("listener {name} listens on {address}");
         }
@@ -72,9 +79,44 @@ pub fn run_config(args: RunArgs, config: Config, text: String, ready: impl FnOnc
             tracing::info!("admin listens on {address}");
         }
         ready(&bound);
-        primary.serve(&mut signals, admin).await;
-        Ok(primary.finish())
+        let (orders, received) = mpsc::unbounded_channel();
+        tokio::task::spawn_local(signals.forward(orders));
+        primary.serve(received, admin).await;
+        Ok(primary.finish().await)
     })
+}
+
+/// What a process takes from outside, besides its config and its network.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// The clock.
+    pub clock: Clock,
+    /// All that is drawn is drawn from this.
+    pub seed: Seed,
+    /// For `%HOSTNAME%`.
+    pub hostname: Arc<str>,
+    /// Where workers run.
+    pub threads: Threads,
+}
+
+/// Where workers run.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// Each on a thread of its own.
+    Own,
+    /// As tasks of the calling thread: where network and time are simulated.
+    Here,
+}
+
+/// What a process is told to do.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Drain, then end; the second one ends at once. With the reason, for the log.
+    Drain(&'static str),
+    /// Read the config again.
+    Reload,
+    /// Write the input logs to files.
+    WriteLogs,
 }
 
 /// Where everything listens.
@@ -84,87 +126,6 @@ pub struct Bound {
     pub listeners: Vec<(Arc<str>, SocketAddr)>,
     /// The admin page.
     pub admin: Option<SocketAddr>,
-}
-
-/// Everything that can fail comes first; nothing is started before all of it has worked.
-async fn start<N: Net + Send + Sync>(
-    net: N,
-    args: RunArgs,
-    mut config: Config,
-    text: String,
-) -> Result<(Primary<N>, Bound, Option<tokio::net::TcpListener>), StartError> {
-    config.hostname = system::hostname().into();
-    let config = Arc::new(config);
-    let workers = args.concurrency.map_or_else(system::hardware_threads, usize::from);
-    let recording = Recording::of(&args);
-    let recording = recording.map_err(|error| StartError::Record { path: args.record.clone().unwrap_or_default(), error })?;
-    let sinks = access_log::open(&config.sinks)?;
-    let mut bound = Bound::default();
-    let (mut listeners, mut sockets) = (BTreeMap::new(), Vec::new());
-    for listener in &config.listeners {
-        let (opened, address) = open_listener(&net, &listener.name, &listener.bind, workers, &[])?;
-        bound.listeners.push((Arc::clone(&listener.name), address));
-        listeners.insert(Arc::clone(&listener.name), (listener.bind.clone(), address));
-        sockets.push((Arc::clone(&listener.name), opened));
-    }
-    let admin = match &config.admin {
-        Some(admin) => Some(open_admin(admin.address).await?),
-        None => None,
-    };
-    bound.admin = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-    let (resolver, answers) = resolve_all(&config).await?;
-    let log = LogWriter::start(sinks)?;
-
-    let (shared, clock, seed) = (Arc::new(Shared::default()), Clock::start(), seed());
-    let (upcall, upcalls) = mpsc::unbounded_channel();
-    let (mut handles, mut registries) = (Vec::new(), Vec::new());
-    let mut shares: Vec<Vec<(Arc<str>, N::Bound)>> = (0..workers).map(|_| Vec::new()).collect();
-    for (name, opened) in sockets {
-        for (share, socket) in shares.iter_mut().zip(opened) {
-            share.push((Arc::clone(&name), socket));
-        }
-    }
-    for (index, share) in shares.into_iter().enumerate() {
-        let seed = seed.fork(&format!("worker-{index}"));
-        let mut engine = Engine::new(Arc::clone(&config), Arc::clone(&shared), seed, clock.now(), Clock::wall());
-        if let Some(recording) = &recording {
-            engine.start_recording(&recording.options(index, 0), clock.now());
-        }
-        warm(&mut engine, &answers, clock.now());
-        registries.push(engine.stats());
-        // With a worker for each processor each has its own; fewer leave the choice to the kernel.
-        let pinned = workers == system::hardware_threads();
-        let (net, upcalls, log) = (net.clone(), upcall.clone(), log.clone());
-        let parts = ThreadParts { net, index, clock, engine, upcalls, log, recording: recording.clone() };
-        handles.push(spawn_worker(parts, pinned, share)?);
-    }
-    let state = Arc::new(State {
-        registries,
-        shared,
-        commands: handles.iter().map(|handle| handle.commands.clone()).collect(),
-        inner: std::sync::Mutex::new(Admin::new(Arc::clone(&config), text.clone(), bound.clone())),
-        args: args.clone(),
-        log: log.clone(),
-        recording,
-        quit: tokio::sync::Notify::new(),
-        drain: tokio::sync::Notify::new(),
-    });
-    let primary = Primary {
-        net,
-        args,
-        config,
-        text,
-        listeners,
-        workers: handles,
-        upcalls,
-        log,
-        resolver,
-        state,
-        draining: false,
-        drained: 0,
-        cut: 0,
-    };
-    Ok((primary, bound, admin))
 }
 
 fn spawn_worker<N: Net + Send>(parts: ThreadParts<N>, pinned: bool, sockets: Vec<(Arc<str>, N::Bound)>) -> io::Result<WorkerHandle<N>> {
@@ -183,7 +144,13 @@ fn spawn_worker<N: Net + Send>(parts: ThreadParts<N>, pinned: bool, sockets: Vec
             std::process::abort();
         }
     })?;
-    Ok(WorkerHandle { commands, thread })
+    Ok(WorkerHandle { commands, running: Running::Thread(thread) })
+}
+
+fn spawn_task<N: Net>(parts: ThreadParts<N>, sockets: Vec<(Arc<str>, N::Bound)>) -> WorkerHandle<N> {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let _ = commands.send(Command::Listen(sockets));
+    WorkerHandle { commands, running: Running::Task(tokio::task::spawn_local(thread::serve(parts, receiver))) }
 }
 
 /// The signals that the process listens to.
@@ -203,27 +170,125 @@ impl Signals {
             usr2: signal(SignalKind::user_defined2())?,
         })
     }
+
+    async fn forward(mut self, orders: mpsc::UnboundedSender<Order>) {
+        loop {
+            let order = tokio::select! {
+                biased;
+                _ = self.term.recv() => Order::Drain("SIGTERM"),
+                _ = self.int.recv() => Order::Drain("SIGINT"),
+                _ = self.hup.recv() => Order::Reload,
+                _ = self.usr2.recv() => Order::WriteLogs,
+            };
+            if orders.send(order).is_err() {
+                return;
+            }
+        }
+    }
 }
 
 impl<N: Net + Send + Sync> Primary<N> {
+    /// Starts a process. Everything that can fail comes first; nothing is started before all of it has worked.
+    ///
+    /// # Errors
+    /// Says what could not be had: an address, a name, a file.
+    pub async fn start(
+        net: N,
+        args: RunArgs,
+        mut config: Config,
+        text: String,
+        outside: Outside,
+    ) -> Result<(Primary<N>, Bound, Option<tokio::net::TcpListener>), StartError> {
+        let Outside { clock, seed, hostname, threads } = outside;
+        config.hostname = hostname;
+        let config = Arc::new(config);
+        let workers = args.concurrency.map_or_else(system::hardware_threads, usize::from);
+        let recording = Recording::of(&args);
+        let recording = recording.map_err(|error| StartError::Record { path: args.record.clone().unwrap_or_default(), error })?;
+        let sinks = access_log::open(&config.sinks)?;
+        let mut bound = Bound::default();
+        let (mut listeners, mut sockets) = (BTreeMap::new(), Vec::new());
+        for listener in &config.listeners {
+            let (opened, address) = open_listener(&net, &listener.name, &listener.bind, workers, &[])?;
+            bound.listeners.push((Arc::clone(&listener.name), address));
+            listeners.insert(Arc::clone(&listener.name), (listener.bind.clone(), address));
+            sockets.push((Arc::clone(&listener.name), opened));
+        }
+        let admin = match &config.admin {
+            Some(admin) => Some(open_admin(admin.address).await?),
+            None => None,
+        };
+        bound.admin = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+        let (resolver, answers) = resolve_all(&config).await?;
+        let log = LogWriter::start(sinks)?;
+
+        let shared = Arc::new(Shared::default());
+        let (upcall, upcalls) = mpsc::unbounded_channel();
+        let (mut handles, mut registries) = (Vec::new(), Vec::new());
+        let mut shares: Vec<Vec<(Arc<str>, N::Bound)>> = (0..workers).map(|_| Vec::new()).collect();
+        for (name, opened) in sockets {
+            for (share, socket) in shares.iter_mut().zip(opened) {
+                share.push((Arc::clone(&name), socket));
+            }
+        }
+        for (index, share) in shares.into_iter().enumerate() {
+            let seed = seed.fork(&format!("worker-{index}"));
+            let mut engine = Engine::new(Arc::clone(&config), Arc::clone(&shared), seed, clock.now(), clock.wall());
+            if let Some(recording) = &recording {
+                engine.start_recording(&recording.options(index, 0), clock.now());
+            }
+            warm(&mut engine, &answers, clock.now());
+            registries.push(engine.stats());
+            // With a worker for each processor each has its own; fewer leave the choice to the kernel.
+            let pinned = workers == system::hardware_threads();
+            let (net, upcalls, log) = (net.clone(), upcall.clone(), log.clone());
+            let parts = ThreadParts { net, index, clock, engine, upcalls, log, recording: recording.clone() };
+            handles.push(match threads {
+                Threads::Own => spawn_worker(parts, pinned, share)?,
+                Threads::Here => spawn_task(parts, share),
+            });
+        }
+        let state = Arc::new(State {
+            registries,
+            shared,
+            commands: handles.iter().map(|handle| handle.commands.clone()).collect(),
+            inner: std::sync::Mutex::new(Admin::new(Arc::clone(&config), text.clone(), bound.clone())),
+            args: args.clone(),
+            log: log.clone(),
+            recording,
+            quit: tokio::sync::Notify::new(),
+            drain: tokio::sync::Notify::new(),
+        });
+        let primary = Primary {
+            net,
+            args,
+            config,
+            text,
+            listeners,
+            workers: handles,
+            upcalls,
+            log,
+            resolver,
+            state,
+            draining: false,
+            drained: 0,
+            cut: 0,
+        };
+        Ok((primary, bound, admin))
+    }
+
     /// Serves until a drain has ended.
-    async fn serve(&mut self, signals: &mut Signals, admin: Option<tokio::net::TcpListener>) {
+    pub async fn serve(&mut self, mut orders: mpsc::UnboundedReceiver<Order>, admin: Option<tokio::net::TcpListener>) {
         let page = admin.map(|listener| tokio::task::spawn_local(admin::serve(listener, Arc::clone(&self.state))));
         let state = Arc::clone(&self.state);
         while self.drained < self.workers.len() {
             tokio::select! {
                 biased;
-                _ = signals.term.recv() => self.drain_on("SIGTERM").await,
-                _ = signals.int.recv() => self.drain_on("SIGINT").await,
-                _ = signals.hup.recv() => self.reload().await,
-                _ = signals.usr2.recv() => {
-                    let state = Arc::clone(&state);
-                    tokio::task::spawn_local(async move {
-                        if let Err(error) = state.write_input_logs("signal").await {
-                            tracing::error!("SIGUSR2: {error}");
-                        }
-                    });
-                }
+                Some(order) = orders.recv() => match order {
+                    Order::Drain(why) => self.drain_on(why).await,
+                    Order::Reload => self.reload().await,
+                    Order::WriteLogs => self.write_logs(),
+                },
                 () = state.quit.notified() => self.drain_on("/quitquitquit").await,
                 () = state.drain.notified() => self.drain_listeners().await,
                 upcall = self.upcalls.recv() => match upcall {
@@ -235,6 +300,15 @@ impl<N: Net + Send + Sync> Primary<N> {
         if let Some(page) = page {
             page.abort();
         }
+    }
+
+    fn write_logs(&self) {
+        let state = Arc::clone(&self.state);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = state.write_input_logs("signal").await {
+                tracing::error!("SIGUSR2: {error}");
+            }
+        });
     }
 
     fn tell(&self, command: impl Fn() -> Command<N>) {
@@ -370,10 +444,22 @@ impl<N: Net + Send + Sync> Primary<N> {
     }
 
     /// Ends the workers; answers how many exchanges were cut.
-    fn finish(self) -> u32 {
+    ///
+    /// # Panics
+    /// If a worker that is a task has.
+    pub async fn finish(self) -> u32 {
         self.tell(|| Command::Stop);
         for worker in self.workers {
-            let _ = worker.thread.join();
+            match worker.running {
+                Running::Thread(thread) => drop(thread.join()),
+                Running::Task(task) => {
+                    if let Err(error) = task.await
+                        && error.is_panic()
+                    {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                }
+            }
         }
         self.log.flush();
         match self.cut {

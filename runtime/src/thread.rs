@@ -98,6 +98,13 @@ pub fn run<N: Net>(parts: ThreadParts<N>, commands: mpsc::UnboundedReceiver<Comm
     }
 }
 
+/// As [`run`], as a task of the calling thread's runtime, where threads are simulated.
+pub async fn serve<N: Net>(parts: ThreadParts<N>, commands: mpsc::UnboundedReceiver<Command<N>>) {
+    let thread = Thread::new(parts);
+    thread.serve(commands).await;
+    assert!(!thread.alarm.crashed.get(), "a task of worker {} has panicked", thread.index);
+}
+
 impl<N: Net> Thread<N> {
     fn new(parts: ThreadParts<N>) -> Thread<N> {
         Thread {
@@ -233,7 +240,7 @@ impl<N: Net> Thread<N> {
     /// Another engine, with a log of its own, takes the connections to come.
     fn succeed(&self, recording: &Recording) {
         let Some(old) = self.current() else { return };
-        let (now, wall) = (self.clock.now(), Clock::wall());
+        let (now, wall) = (self.clock.now(), self.clock.wall());
         let mut engine = old.engine().successor(now, wall);
         engine.start_recording(&recording.options(self.index, self.next_generation.get()), now);
         let answers = old.engine().clusters().flat_map(ClusterState::known).collect();

@@ -224,7 +224,7 @@ impl<N: Net> Worker<N> {
 
     /// The wall clock shows this.
     pub fn wall(self: &Rc<Self>) {
-        self.with_engine(|engine, now| engine.handle_wall(Clock::wall(), now));
+        self.with_engine(|engine, now| engine.handle_wall(self.clock.wall(), now));
     }
 
     /// The engine, to be asked or changed between two inputs.

@@ -154,7 +154,7 @@ fn a_panic_leaves_a_log_of_what_led_to_it() {
     let text = bootstrap("127.0.0.1:9".parse().unwrap(), "", "");
     let config = Arc::new(v3::load(&text, "weir.yaml").config.expect("a config"));
     let clock = Clock::start();
-    let mut engine = Engine::new(config, Arc::new(Shared::default()), Seed(7), clock.now(), Clock::wall());
+    let mut engine = Engine::new(config, Arc::new(Shared::default()), Seed(7), clock.now(), clock.wall());
     engine.start_recording(&recording.options(0, 0), clock.now());
     let (upcalls, _upcalls) = tokio::sync::mpsc::unbounded_channel();
     let (commands, receiver) = tokio::sync::mpsc::unbounded_channel::<Command<TokioNet>>();
