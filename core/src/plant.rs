@@ -38,6 +38,10 @@ plants! {
     ConnectionsOffByOne,
     /// The request breaker lets one more in.
     RequestsOffByOne,
+    /// The retry breaker lets one more in.
+    RetriesOffByOne,
+    /// The retry breaker keeps the slot of each retry.
+    RetryLeak,
     /// Who starves for a connection is not told when one is free.
     LostNudge,
     /// An upstream that was paused for a slow client is not read again.

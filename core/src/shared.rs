@@ -99,9 +99,9 @@ pub struct SharedBreakers {
 }
 
 impl SharedBreakers {
-    /// Counts one more retry if the budget allows.
+    /// Counts one more retry if the budget, and `more` on top of it, allows.
     #[must_use]
-    pub fn try_retry(&self, breakers: &Breakers) -> bool {
+    pub fn try_retry(&self, breakers: &Breakers, more: u32) -> bool {
         let max = match breakers.retries {
             RetryBudget::Count(max) => max,
             RetryBudget::Share { percent, min_concurrency } => {
@@ -109,7 +109,7 @@ impl SharedBreakers {
                 ((percent / 100.0 * f64::from(active)) as u32).max(min_concurrency)
             }
         };
-        self.retries.try_acquire(max)
+        self.retries.try_acquire(max.saturating_add(more))
     }
 }
 
@@ -164,8 +164,8 @@ mod tests {
     fn a_retry_budget_follows_the_load_but_leaves_a_few() {
         let shared = SharedBreakers::default();
         let breakers = Breakers::default();
-        assert_eq!((0..10).filter(|_| shared.try_retry(&breakers)).count(), 3);
+        assert_eq!((0..10).filter(|_| shared.try_retry(&breakers, 0)).count(), 3);
         (0..50).for_each(|_| assert!(shared.requests.try_acquire(100)));
-        assert_eq!((0..20).filter(|_| shared.try_retry(&breakers)).count(), 7);
+        assert_eq!((0..20).filter(|_| shared.try_retry(&breakers, 0)).count(), 7);
     }
 }

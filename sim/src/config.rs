@@ -57,6 +57,7 @@ impl Settings {
                 pending: tight(rng, 1, 20),
                 requests: tight(rng, 1, 30),
                 clients: tight(rng, 2, 30),
+                retries: (rng.below(2) == 0).then(|| rng.below(6) as u32),
             },
             timeout: 15_000 * MS,
             short_timeout: (if generous { 15_000 } else { 5 + rng.below(500) }) * MS,
@@ -136,7 +137,7 @@ impl Settings {
       connect_timeout: 1s
       lb_policy: {balancer}
       per_connection_buffer_limit_bytes: {buffer}
-      circuit_breakers: {{ thresholds: [{{ max_connections: {connections}, max_pending_requests: {pending}, max_requests: {requests} }}] }}
+      circuit_breakers: {{ thresholds: [{{ max_connections: {connections}, max_pending_requests: {pending}, max_requests: {requests}{retries} }}] }}
       typed_extension_protocol_options:
         envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
           "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
@@ -149,6 +150,7 @@ impl Settings {
                 connections = self.limits.connections,
                 pending = self.limits.pending,
                 requests = self.limits.requests,
+                retries = self.limits.retries.map_or(String::new(), |max| format!(", max_retries: {max}")),
                 idle = seconds(self.upstream_idle),
                 lifetime = self.lifetime.map_or(String::new(), |time| format!(", max_connection_duration: {}s", seconds(time))),
                 endpoints = endpoints.join(", "),

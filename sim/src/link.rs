@@ -112,7 +112,12 @@ impl Link {
     pub fn arrive(&mut self, now: Time) -> bool {
         let mut news = false;
         while let Some(piece) = self.flight.pop_front_if(|piece| piece.at <= now) {
-            self.arrived.extend_from_slice(&piece.bytes);
+            // A piece that nobody else holds needs no copy.
+            match piece.bytes.try_into_mut() {
+                Ok(bytes) if self.arrived.is_empty() => self.arrived = bytes,
+                Ok(bytes) => self.arrived.extend_from_slice(&bytes),
+                Err(bytes) => self.arrived.extend_from_slice(&bytes),
+            }
             news = true;
         }
         if let Some((_, end)) = self.ending.take_if(|(at, _)| *at <= now) {

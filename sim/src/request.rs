@@ -204,11 +204,12 @@ impl Request {
 
 /// Mostly small, now and then larger than any buffer.
 fn size(rng: &mut Rng) -> u64 {
-    match rng.below(20) {
-        0..=2 => 0,
-        3..=13 => rng.below(200),
-        14..=17 => rng.below(20_000),
-        18 => rng.below(100_000),
+    match rng.below(100) {
+        0..15 => 0,
+        15..75 => rng.below(200),
+        75..93 => rng.below(5_000),
+        93..98 => rng.below(20_000),
+        98 => rng.below(100_000),
         _ => rng.below(400_000),
     }
 }

@@ -146,6 +146,7 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
         Box::new(check::routed::Routed::new(clusters)),
         Box::new(check::once::Once),
         Box::new(check::limits::Bounds::new(settings.limits.clone(), settings.names())),
+        Box::new(check::retry_budget::RetryBudget::new(settings.limits.retries, settings.names())),
         Box::new(check::drain::Drains::new(workers.len(), slowest, kind == Kind::Exact)),
         Box::new(check::leaks::Leaks::new(settings.names())),
         Box::new(check::stats::Stats),

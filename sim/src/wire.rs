@@ -177,11 +177,29 @@ impl Reader {
     }
 }
 
+/// The lines of a head. Worlds read millions of them: a search for one byte is faster than one for a text.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr::memchr(b'\n', text.as_bytes());
+        rest = end.map(|end| &text[end + 1..]);
+        let line = &text[..end.unwrap_or(text.len())];
+        Some(line.strip_suffix('\r').unwrap_or(line))
+    })
+}
+
+/// What stands before and behind the first such byte.
+fn split_at(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(byte, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
 fn parse(text: &str) -> Option<Head> {
-    let mut lines = text.split("\r\n");
+    let mut lines = lines(text);
     let mut head = Head::default();
-    let mut words = lines.next()?.splitn(3, ' ');
-    let (first, second, third) = (words.next()?, words.next()?, words.next()?);
+    let (first, words) = split_at(lines.next()?, b' ')?;
+    let (second, third) = split_at(words, b' ')?;
     if first.starts_with("HTTP/1.") {
         head.status = second.parse().ok()?;
     } else if third.starts_with("HTTP/1.") {
@@ -190,7 +208,7 @@ fn parse(text: &str) -> Option<Head> {
         return None;
     }
     for line in lines {
-        let (name, value) = line.split_once(':')?;
+        let (name, value) = split_at(line, b':')?;
         let value = value.trim();
         let number = || value.parse().ok();
         match name.len() {

@@ -281,7 +281,9 @@ impl Engine {
         if std::mem::take(&mut exchange.attempt.holds_retry)
             && let Some(cluster) = exchange.attempt.cluster.and_then(|cluster| self.clusters.get(cluster))
         {
-            cluster.shared.priorities[exchange.attempt.priority].retries.release();
+            if !is_planted(Plant::RetryLeak) {
+                cluster.shared.priorities[exchange.attempt.priority].retries.release();
+            }
         }
     }
 
@@ -358,7 +360,8 @@ impl Engine {
             }
             Plan::Retry(pause) => {
                 let (shared, breakers) = (&cluster.shared.priorities[priority], &cluster.config.breakers[priority]);
-                if !self.answers.acquire_by(&shared.retries, || shared.try_retry(breakers)) {
+                let more = u32::from(is_planted(Plant::RetriesOffByOne));
+                if !self.answers.acquire_by(&shared.retries, || shared.try_retry(breakers, more)) {
                     cluster.stats.inc(ClusterStat::RqRetryOverflow);
                     exchange.record.flags.insert(Flags::UPSTREAM_OVERFLOW);
                     return false;

@@ -16,6 +16,8 @@ pub struct Limits {
     pub requests: u32,
     /// Connections of clients.
     pub clients: u32,
+    /// Retries that have not ended (`max_retries`); a share of the load if there is no such bound.
+    pub retries: Option<u32>,
 }
 
 impl Limits {

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod once;
 pub mod own_answer;
 pub mod recovery;
+pub mod retry_budget;
 pub mod routed;
 pub mod stats;
 pub mod timers;

@@ -82,7 +82,7 @@ pub fn load_after(text: &str, file: &str, sinks: &[super::LogSink]) -> Loaded {
 }
 
 fn read(root: Node, findings: &Findings, sinks: &[super::LogSink]) -> Option<Config> {
-    let schema = Schema::default();
+    let schema = Schema;
     let descriptor = schema.message("envoy.config.bootstrap.v3.Bootstrap")?;
     let typer = Typer { schema: &schema, findings };
     let message = typer.message(root, descriptor, &Path::ROOT)?;

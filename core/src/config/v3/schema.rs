@@ -3,9 +3,7 @@
 use super::rules::{self, MessageRules};
 use crate::map::Map;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let bytes: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/v3.bin"));
@@ -15,11 +13,12 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
 /// Sorted full names of the messages that Envoy has and Weir has no descriptors of.
 static OTHERS: &str = include_str!(concat!(env!("OUT_DIR"), "/other-messages.txt"));
 
-/// The descriptors, and the rules that have been looked up so far.
+/// The rules that have been looked up so far: reading them out of a descriptor takes longer than checking a message.
+static RULES: LazyLock<Mutex<Map<String, Arc<MessageRules>>>> = LazyLock::new(Mutex::default);
+
+/// The descriptors and their rules.
 #[derive(Debug, Default)]
-pub(super) struct Schema {
-    rules: RefCell<Map<String, Rc<MessageRules>>>,
-}
+pub(super) struct Schema;
 
 impl Schema {
     pub(super) fn message(&self, full_name: &str) -> Option<MessageDescriptor> {
@@ -27,12 +26,13 @@ impl Schema {
     }
 
     /// The rules of a message.
-    pub(super) fn rules(&self, message: &MessageDescriptor) -> Rc<MessageRules> {
-        if let Some(known) = self.rules.borrow().get(message.full_name()) {
-            return Rc::clone(known);
+    pub(super) fn rules(&self, message: &MessageDescriptor) -> Arc<MessageRules> {
+        let mut known = RULES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rules) = known.get(message.full_name()) {
+            return Arc::clone(rules);
         }
-        let rules = Rc::new(rules::of(message));
-        self.rules.borrow_mut().insert(message.full_name().to_owned(), Rc::clone(&rules));
+        let rules = Arc::new(rules::of(message));
+        known.insert(message.full_name().to_owned(), Arc::clone(&rules));
         rules
     }
 

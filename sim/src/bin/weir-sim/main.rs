@@ -17,6 +17,9 @@ use std::process::ExitCode;
 use weir_sim::own::Plan;
 use weir_sim::recipe::Recipe;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "weir-sim", version, about = "Runs Weir's engine in simulated worlds")]
 struct Cli {
