@@ -1,4 +1,4 @@
 #![no_main]
-//! Any sequence of inputs to an engine: no panic, and nothing is held in the end.
+//! Any sequence of inputs to an engine.
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| weir_sim::chaos::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| weir_sim::fuzz::engine(data));

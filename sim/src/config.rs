@@ -62,7 +62,9 @@ impl Settings {
             timeout: 15_000 * MS,
             short_timeout: (if generous { 15_000 } else { 5 + rng.below(500) }) * MS,
             buffer: [1_000, 16_384, 100_000, 1_048_576][rng.below(4) as usize],
-            idle: if generous || rng.below(3) == 0 { 3_600_000 * MS } else { (50 + rng.below(5_000)) * MS },
+            // An answer and the next request may each be stalled: less than twice that would be over before the client can
+            // know that its turn has come.
+            idle: if generous || rng.below(3) == 0 { 3_600_000 * MS } else { (100 + rng.below(5_000)) * MS },
             upstream_idle: if generous { 3_600_000 * MS } else { (1 + rng.below(2_000)) * MS },
             balancer: ["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST"][rng.below(3) as usize],
             discovery: ["STATIC", "STATIC", "STRICT_DNS", "LOGICAL_DNS"][rng.below(4) as usize],

@@ -13,6 +13,7 @@ pub mod client;
 pub mod config;
 pub mod event;
 pub mod fault;
+pub mod fuzz;
 pub mod link;
 pub mod observe;
 pub mod own;

@@ -37,6 +37,8 @@ enum State {
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum SizePart {
     Digits,
+    /// Between the size and what may follow: a semicolon or the end of the line, nothing else.
+    Space,
     Extension,
     Cr,
 }
@@ -107,8 +109,10 @@ impl Chunked {
                         }
                         *size = (*size << 4) | u64::from((byte as char).to_digit(16).unwrap_or_default());
                     }
-                    (SizePart::Digits, b';' | b' ' | b'\t') if *digits > 0 => *part = SizePart::Extension,
-                    (SizePart::Digits | SizePart::Extension, b'\r') if *digits > 0 => *part = SizePart::Cr,
+                    (SizePart::Digits, b' ' | b'\t') if *digits > 0 => *part = SizePart::Space,
+                    (SizePart::Space, b' ' | b'\t') => {}
+                    (SizePart::Digits | SizePart::Space, b';') if *digits > 0 => *part = SizePart::Extension,
+                    (SizePart::Digits | SizePart::Space | SizePart::Extension, b'\r') if *digits > 0 => *part = SizePart::Cr,
                     (SizePart::Extension, 0x20..=0x7e | b'\t' | 0x80..) => {}
                     (SizePart::Cr, b'\n') => {
                         self.state = match *size {
@@ -144,6 +148,43 @@ impl Chunked {
                 }
             }
             State::Data { .. } | State::Done => Ok(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reads(input: &[u8]) -> Result<Vec<u8>, Reject> {
+        let (mut chunked, mut trailers, mut at, mut body) = (Chunked::new(), Fields::default(), 0, Vec::new());
+        loop {
+            let (framing, step) = chunked.advance(&input[at..], HeadLimits::default(), &mut trailers)?;
+            at += framing;
+            match step {
+                Step::Data(len) => {
+                    body.extend_from_slice(&input[at..at + len]);
+                    at += len;
+                }
+                Step::End => return Ok(body),
+                Step::More => panic!("{input:?} is not whole"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_size_is_followed_by_an_extension_or_by_nothing() {
+        for good in ["3\r\nabc\r\n0\r\n\r\n", "3 \t\r\nabc\r\n0;x\r\n\r\n", "3 ;a=\"b c\"\r\nabc\r\n00\r\n\r\n"] {
+            assert_eq!(reads(good.as_bytes()), Ok(b"abc".to_vec()), "{good:?}");
+        }
+        for bad in [
+            "3 x\r\nabc\r\n0\r\n\r\n",
+            "3\r\nabc\r\n0 /a HTTP/1.1\r\n\r\n",
+            "3\t3\r\nabc\r\n0\r\n\r\n",
+            " 3\r\nabc\r\n0\r\n\r\n",
+            ";\r\n\r\n",
+        ] {
+            assert_eq!(reads(bad.as_bytes()), Err(Reject::Chunk), "{bad:?}");
         }
     }
 }

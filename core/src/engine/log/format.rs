@@ -303,7 +303,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
             });
         }
         // What an engine is offered at once is a read of the driver's: a few megabytes at the most.
-        if offered > 1 << 28 {
+        if offered > 1 << 24 {
             return Err(Fault::Damaged("more bytes at once than any driver reads"));
         }
         Ok(Input::Recv { conn, offered, taken })
