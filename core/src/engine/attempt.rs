@@ -279,11 +279,10 @@ impl Engine {
     pub(super) fn release_retry(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         if std::mem::take(&mut exchange.attempt.holds_retry)
+            && !is_planted(Plant::RetryLeak)
             && let Some(cluster) = exchange.attempt.cluster.and_then(|cluster| self.clusters.get(cluster))
         {
-            if !is_planted(Plant::RetryLeak) {
-                cluster.shared.priorities[exchange.attempt.priority].retries.release();
-            }
+            cluster.shared.priorities[exchange.attempt.priority].retries.release();
         }
     }
 

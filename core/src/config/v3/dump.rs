@@ -8,7 +8,7 @@ use prost_reflect::Kind;
 
 /// The bootstrap in `text` as Envoy would dump it; `None` if it does not load.
 pub fn bootstrap_json(text: &str) -> Option<Json> {
-    let (findings, schema) = (Findings::new(""), Schema::default());
+    let (findings, schema) = (Findings::new(""), Schema);
     let descriptor = schema.message("envoy.config.bootstrap.v3.Bootstrap")?;
     let message = Typer { schema: &schema, findings: &findings }.message(source::parse(text).0?, descriptor, &Path::ROOT)?;
     Some(to_json(&message, None))
