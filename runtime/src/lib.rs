@@ -9,6 +9,7 @@ pub mod access_log;
 pub mod admin;
 pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod demo;
 pub mod logging;
 pub mod net;

@@ -6,10 +6,11 @@
 
 use crate::access_log::LogWriter;
 use crate::clock::Clock;
+use crate::command::{Command, Drain, Upcall};
 use crate::net::Net;
 use crate::recording::{Recording, Segment, Written, outlive_panics};
 use crate::start;
-use crate::worker::{Alarm, Command, Drain, Parts, Upcall, Worker};
+use crate::worker::{Alarm, Parts, Worker};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;

@@ -10,10 +10,10 @@ use support::{Load, Proxy, bootstrap, file, ok_upstream, read_answer, read_head,
 use weir::access_log::LogWriter;
 use weir::cli::RunArgs;
 use weir::clock::Clock;
+use weir::command::Command;
 use weir::net::TokioNet;
 use weir::recording::Recording;
 use weir::thread::{self, ThreadParts};
-use weir::worker::Command;
 use weir_core::Engine;
 use weir_core::config::v3;
 use weir_core::rng::Seed;

@@ -6,11 +6,11 @@ mod stats;
 
 use crate::access_log::LogWriter;
 use crate::cli::RunArgs;
+use crate::command::{Command, Drain};
 use crate::logging::{self, Level};
 use crate::net::Net;
 use crate::recording::{Recording, Written};
 use crate::run::Bound;
-use crate::worker::{Command, Drain};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State as Extract};

@@ -14,7 +14,8 @@ mod format;
 mod recorder;
 mod replay;
 
-pub use recorder::{Log, RecordOptions, Recorder};
+pub(super) use recorder::Recorder;
+pub use recorder::{Log, RecordOptions};
 pub use replay::{Replay, Summary};
 
 use crate::time::Duration;

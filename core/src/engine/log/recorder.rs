@@ -54,7 +54,7 @@ impl Log {
 
 /// A log that is being written.
 #[derive(Debug)]
-pub struct Recorder {
+pub(in crate::engine) struct Recorder {
     bodies: bool,
     sealed: Vec<Bytes>,
     sealed_len: usize,

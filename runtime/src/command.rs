@@ -1,0 +1,79 @@
+//! What the primary and the workers' threads tell each other.
+
+use crate::net::Net;
+use crate::recording::Written;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use weir_core::Engine;
+use weir_core::cluster::{DnsError, Question, Resolved};
+use weir_core::config::Config;
+use weir_core::id::QueryId;
+
+/// What the primary tells a worker.
+pub enum Command<N: Net> {
+    /// Accept from these, for the listeners of these names.
+    Listen(Vec<(Arc<str>, N::Bound)>),
+    /// A new config.
+    Config(Arc<Config>),
+    /// Let no new connection to the listener begin.
+    RefuseNew(Arc<str>),
+    /// Take what the kernel has accepted already for the listener, then close it.
+    Unlisten(Arc<str>),
+    /// Drain.
+    Drain(Drain),
+    /// A DNS answer, and whose question it answers.
+    Resolved(u32, QueryId, Result<Resolved, DnsError>),
+    /// Another worker asks whether a shared limit has room.
+    Nudge,
+    /// Call this with the engine.
+    Inspect(Box<dyn FnOnce(&Engine) + Send>),
+    /// Write the input logs to files, and say which.
+    Dump {
+        /// A number and a reason for their names.
+        number: u32,
+        /// See `number`.
+        reason: &'static str,
+        /// Where to say it.
+        written: oneshot::Sender<io::Result<Vec<Written>>>,
+    },
+    /// End the thread.
+    Stop,
+}
+
+/// What is drained, in the primary's words.
+#[derive(Clone, Debug)]
+pub enum Drain {
+    /// Everything, until this long from now at the latest.
+    Process(Duration),
+    /// The listener of this name.
+    Listener(Arc<str>),
+    /// `/healthcheck/fail`.
+    Discourage,
+    /// `/healthcheck/ok`.
+    Encourage,
+}
+
+/// What a worker tells the primary.
+#[derive(Debug)]
+pub enum Upcall {
+    /// Resolve a name.
+    Resolve {
+        /// Which worker asks.
+        worker: usize,
+        /// Which of its engines.
+        generation: u32,
+        /// Its query.
+        query: QueryId,
+        /// What to ask.
+        question: Question,
+    },
+    /// Nudge every worker.
+    Nudge,
+    /// The worker's drain has ended.
+    Drained {
+        /// Exchanges and tunnels that were cut.
+        cut: u32,
+    },
+}
