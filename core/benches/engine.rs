@@ -47,6 +47,13 @@ fn routes(c: &mut Criterion) {
 fn exchange(c: &mut Criterion) {
     let mut world = World::new();
     c.bench_function("whole exchange", |b| b.iter(|| world.exchange(black_box(REQUEST))));
+    let mut recorded = World::new();
+    c.bench_function("whole exchange, recorded", |b| {
+        b.iter(|| {
+            recorded.record();
+            recorded.exchange(black_box(REQUEST));
+        });
+    });
 }
 
 criterion_group!(benches, codec, routes, exchange);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use weir_core::Engine;
 use weir_core::buffer::{Blocks, Outbox};
 use weir_core::config::{Config, v3};
+use weir_core::engine::log::RecordOptions;
 use weir_core::engine::{Action, Transmit};
 use weir_core::id::ConnId;
 use weir_core::record::Addresses;
@@ -63,6 +64,13 @@ impl World {
         let listener = engine.listener("main").expect("a listener");
         let client = engine.handle_accept(listener, addresses(), now).expect("let in");
         World { engine, blocks: Blocks::new(64 * 1024), out: Outbox::default(), now, client, upstream: None }
+    }
+
+    /// Everything is recorded from here on; a log that has grown long begins anew.
+    pub fn record(&mut self) {
+        if self.engine.recorded_len() == 0 || self.engine.recorded_len() > 16 << 20 {
+            self.engine.start_recording(&RecordOptions::default(), self.now);
+        }
     }
 
     /// A request goes through, and its answer comes back.
