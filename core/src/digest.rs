@@ -1,5 +1,6 @@
 //! One number that stands for all that an engine decided and sent.
 
+use std::hash::Hasher;
 use twox_hash::XxHash3_64;
 
 /// A running digest. Two runs with equal digests made the same decisions and queued the same bytes.
@@ -36,6 +37,13 @@ pub fn of(bytes: &[u8]) -> u64 {
     XxHash3_64::oneshot(bytes)
 }
 
+/// As [`of`], of pieces that follow each other.
+pub fn of_all<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let mut hasher = XxHash3_64::new();
+    pieces.into_iter().for_each(|piece| hasher.write(piece));
+    hasher.finish()
+}
+
 /// Pieces up to this long are digested whole by [`sample`], in bytes.
 const WHOLE: usize = 1024;
 /// In longer ones, so many bytes of every [`STRIDE`] are.
@@ -60,6 +68,12 @@ pub fn sample(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_make_a_whole() {
+        let bytes: Vec<u8> = (0..5000u32).map(|n| (n % 253) as u8).collect();
+        assert_eq!(of_all([&bytes[..7], &bytes[7..3000], &bytes[3000..]]), of(&bytes));
+    }
 
     #[test]
     fn a_sample_tells_long_pieces_apart() {

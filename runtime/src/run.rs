@@ -382,7 +382,7 @@ impl<N: Net + Send + Sync> Primary<N> {
     /// Reads the config again. Whatever is wrong with it, what runs goes on as it is.
     async fn reload(&mut self) {
         if self.draining {
-            return;
+            return tracing::warn!("draining: the config is not read again");
         }
         match self.try_reload().await {
             Ok(true) => tracing::info!("the config {} was reloaded", self.args.config.display()),

@@ -279,8 +279,16 @@ impl<N: Net> Thread<N> {
                 sum -= log.len();
             }
             if sum > limit {
-                sum -= worker.engine().recorded_len();
-                worker.engine().stop_recording();
+                let mut engine = worker.engine();
+                sum -= engine.recorded_len();
+                if engine.recorded_len() > 0 {
+                    let (generation, left) = (worker.generation(), engine.downstream_connections());
+                    let index = self.index;
+                    tracing::warn!(
+                        "worker {index}: what is kept of the past is full: engine {generation}, with {left} connections, is no longer recorded"
+                    );
+                }
+                engine.stop_recording();
             }
         }
     }

@@ -13,6 +13,23 @@ fn run(seed: u64, record: Option<RecordOptions>) -> (u64, Vec<(Vec<u8>, u64)>) {
 }
 
 #[test]
+fn a_log_in_which_anything_was_changed_is_refused() {
+    let (_, logs) = run(3, Some(RecordOptions::default()));
+    let (log, _) = &logs[0];
+    let mut rng = weir_core::rng::Rng::new(weir_core::rng::Seed(1));
+    for _ in 0..200 {
+        let mut changed = log.clone();
+        let at = rng.below(changed.len() as u64) as usize;
+        changed[at] ^= 1 << rng.below(8);
+        let replayed = Replay::open(changed.into()).and_then(|mut replay| replay.run());
+        assert!(replayed.is_err(), "byte {at} of {}: {replayed:?}", log.len());
+    }
+    let behind = [&log[..], b"junk"].concat();
+    let error = Replay::open(behind.into()).and_then(|mut replay| replay.run()).unwrap_err();
+    assert!(error.to_string().contains("there are bytes behind its end"), "{error}");
+}
+
+#[test]
 fn every_engine_of_every_world_replays() {
     for seed in 0..128 {
         let (plain, _) = run(seed, None);

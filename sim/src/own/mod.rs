@@ -73,6 +73,21 @@ impl Plan {
         if let Some(name) = world.faults.iter().filter_map(|fault| fault.cluster.as_ref()).find(|name| !is_known(name)) {
             return Err(unknown(name));
         }
+        let names = names(&config, updates.iter().map(|(_, config)| &**config), &world);
+        if let Some(name) = world.dns.keys().find(|name| !names.iter().any(|(known, _)| **known == ***name)) {
+            let known: Vec<&str> = names.iter().map(|(name, _)| &**name).collect();
+            return Err(format!("{file}: dns: no cluster asks for `{name}`; they ask for {}", known.join(", ")));
+        }
+        for fault in &world.faults {
+            let of = fault.cluster.as_ref().and_then(|name| config.clusters.get(&**name.get_ref()));
+            if let (Some(host), Some(cluster), Some(name)) = (fault.host, of, &fault.cluster)
+                && host >= addresses(cluster, &names).len()
+            {
+                let what =
+                    format!("host {host} of cluster `{}`: it has hosts 0 to {}", name.get_ref(), addresses(cluster, &names).len() - 1);
+                return Err(fault_at(&file, &text, name.span(), what));
+            }
+        }
         let clients = clients(&config, &world, &file, &text)?;
         Ok(Plan { config, world, clients, updates })
     }

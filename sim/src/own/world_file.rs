@@ -49,6 +49,11 @@ impl Default for WorldFile {
     }
 }
 
+/// Bytes of a body, at most: it is made in one piece.
+const LARGEST: u64 = 64 << 20;
+/// Clients of one kind, at most.
+const MOST_CLIENTS: u32 = 100_000;
+
 /// Clients that are alike. Each has one connection and asks one request after the other.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,6 +121,7 @@ impl<'de> Deserialize<'de> for Asked {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let body = words.get(2).map_or(Ok(0), |size| size.parse().map_err(|_| ()));
         match (&words[..], body) {
+            (_, Ok(body)) if body > LARGEST => Err(de::Error::custom(format!("`{text}`: the body has at most {LARGEST} bytes"))),
             ([method, target, ..], Ok(body)) if words.len() <= 3 && target.starts_with('/') && is_token(method) => {
                 Ok(Asked { method: (*method).to_owned(), target: (*target).to_owned(), body })
             }
@@ -266,12 +272,37 @@ impl WorldFile {
                 let what = "errors, resets, hangs and closes are percentages and add up to at most 100";
                 return Err(fault_at(file, text, name.span(), what));
             }
+            if [upstream.status, upstream.error_status].iter().any(|status| !(200..=599).contains(status)) {
+                return Err(fault_at(file, text, name.span(), "status, error_status: a final answer has a status from 200 to 599"));
+            }
+            if upstream.body.1 > LARGEST {
+                return Err(fault_at(file, text, name.span(), format!("body: at most {LARGEST} bytes")));
+            }
             if upstream.body.0 > upstream.body.1 {
                 return Err(fault_at(file, text, name.span(), "body: the smallest size is larger than the largest"));
             }
         }
+        let shortest = match world.link.latency.get_ref() {
+            Law::Even(from, _) | Law::Exponential(from) => *from,
+        };
+        // Where nothing takes any time, time does not pass.
+        if shortest < 1_000 {
+            return Err(fault_at(file, text, world.link.latency.span(), "links take some time: their latency is at least 1us"));
+        }
+        if world.link.cut > 100 {
+            return Err(format!("{file}: link.cut: {} is not a percentage, from 0 to 100", world.link.cut));
+        }
         if world.link.latency.get_ref().longest().is_none() {
             return Err(fault_at(file, text, world.link.latency.span(), "the latency of links has bounds: write it as `1ms..5ms`"));
+        }
+        for Clients { count, host, headers, .. } in &world.clients {
+            if *count > MOST_CLIENTS {
+                return Err(format!("{file}: clients.count: {count} is more than {MOST_CLIENTS}"));
+            }
+            let words = headers.iter().flat_map(|(name, value)| [name, value]).chain([host]);
+            if let Some(word) = words.into_iter().find(|word| word.is_empty() || word.contains(['\r', '\n'])) {
+                return Err(format!("{file}: clients: `{}` is no name and no value of a header", word.escape_debug()));
+            }
         }
         if let Some(clients) = world.clients.iter().find(|clients| clients.requests.is_empty()) {
             let span = clients.listener.as_ref().map_or(0..0, Spanned::span);
@@ -330,6 +361,10 @@ at = "20s"
         let shares = mistake("[upstreams.api]\nerrors = 60\nresets = 41");
         assert!(shares.starts_with("w.toml:1:12: errors, resets"), "{shares}");
         assert!(mistake("[link]\nlatency = \"exp 2ms\"").starts_with("w.toml:2:11: the latency"));
+        assert!(mistake("[link]\nlatency = \"0s\"").starts_with("w.toml:2:11: links take some time"));
+        assert!(mistake("[[clients]]\nrequests = [\"POST / 99999999999999\"]").contains("at most 67108864 bytes"));
+        assert!(mistake("[upstreams.api]\nstatus = 100").starts_with("w.toml:1:12: status"));
+        assert!(mistake("[[clients]]\ncount = 4294967295\nrequests = [\"GET /\"]").contains("more than 100000"));
         assert!(mistake("x = ").starts_with("w.toml:1:"));
     }
 }

@@ -229,6 +229,22 @@ impl<B: AsRef<[u8]>> Reader<B> {
         Ok(entry)
     }
 
+    /// The last entry was read: what follows is the checksum of all before it, and nothing else.
+    pub(super) fn checksum(&mut self) -> Result<(), LogError> {
+        self.whole(|reader| {
+            let bytes = reader.bytes.as_ref();
+            let sum = crate::digest::of(&bytes[..reader.at]).to_le_bytes();
+            let written = reader.take(sum.len())?;
+            if *written != sum {
+                return Err(Fault::Damaged("its checksum does not fit: some byte was changed"));
+            }
+            match reader.at == reader.bytes.as_ref().len() {
+                true => Ok(()),
+                false => Err(Fault::Damaged("there are bytes behind its end")),
+            }
+        })
+    }
+
     fn read_entry(&mut self) -> Read<Entry> {
         let tag = self.byte()?;
         let (answered, kind) =

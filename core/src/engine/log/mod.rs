@@ -3,7 +3,8 @@
 //! A log begins with a head (the version of the format, what made it, the seed, both clocks, the first config as it was
 //! written) and goes on with an entry for each call of a `handle_*`, and of `poll_transmit`, with its arguments and with
 //! what `Shared` answered on the way. Each entry ends with a byte of the engine's running digest, so a replay that takes
-//! another turn is noticed at the entry where it does; the last entry has the whole digest. Numbers are LEB128, times are
+//! another turn is noticed at the entry where it does; the last entry has the whole digest, and behind it
+//! stands a checksum of all bytes before. Numbers are LEB128, times are
 //! differences.
 //!
 //! Bytes of bodies decide nothing: unless they are asked for, the log has their lengths and digests only (of long
@@ -50,7 +51,7 @@ pub enum LogError {
         time: Duration,
     },
     /// Something in it cannot be.
-    #[error("the log is damaged at byte {at}, in entry {}: {what}; read so far: {} over {}", entries + 1, count(*entries, "entry", "entries"), span(*time))]
+    #[error("the log is damaged, at byte {at}, in entry {}: {what}; read so far: {} over {}", entries + 1, count(*entries, "entry", "entries"), span(*time))]
     Damaged {
         /// Where.
         at: usize,

@@ -112,6 +112,8 @@ impl Recorder {
         end.number(digest.value());
         end.push(digest.value() as u8);
         let mut pieces = self.sealed.clone();
+        let checksum = digest::of_all(pieces.iter().map(|piece| &piece[..]).chain([&end[..]]));
+        end.extend_from_slice(&checksum.to_le_bytes());
         pieces.push(end.into());
         Log { pieces, entries: self.entries, digest: digest.value() }
     }

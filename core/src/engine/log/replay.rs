@@ -108,6 +108,7 @@ impl Replay {
             if entries != self.reader.entries || digest != self.digest() {
                 return Err(diverged(self, tag.about()));
             }
+            self.reader.checksum()?;
             return Ok(false);
         }
         self.engine.answer_from_log(answers);
