@@ -134,6 +134,15 @@ impl SendQueue {
         self.push_chunk(piece, blocks);
     }
 
+    /// Appends bytes that the digest knows already.
+    pub fn push_framed(&mut self, bytes: Bytes, blocks: &mut Blocks) {
+        if !bytes.is_empty() {
+            self.seal_tail(blocks);
+            self.chunked_len += bytes.len();
+            self.push_chunk(bytes, blocks);
+        }
+    }
+
     /// Moves up to `limit` bytes, whole pieces at a time but at least one, into `out`.
     pub fn drain_into(&mut self, out: &mut Outbox, limit: usize, blocks: &mut Blocks) {
         self.seal_tail(blocks);

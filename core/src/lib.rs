@@ -21,6 +21,7 @@ pub mod filter;
 pub mod format;
 pub mod http;
 pub mod http1;
+pub mod http2;
 pub mod id;
 pub mod limit;
 pub mod map;

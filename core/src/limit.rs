@@ -27,6 +27,10 @@ pub const CHUNK_LINE: usize = 4096;
 /// Ended exchanges whose memory an engine keeps for the next ones: about 3 MiB.
 pub const SPARE_EXCHANGES: usize = 1024;
 
+/// Times that an HTTP/2 session is flushed before the driver gets what it wrote. A stream that is given room in one
+/// round uses it in the next.
+pub const FLUSH_ROUNDS: usize = 16;
+
 /// Bytes handed to the driver for one vectored write.
 pub const TRANSMIT: usize = 256 << 10;
 
@@ -83,3 +87,50 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// sees our answer and not a reset (RFC 9112 section 9.6; nginx's `lingering_time`). It ends earlier if nothing
 /// comes for `delayed_close_timeout`.
 pub const LINGER: Duration = Duration::from_secs(30);
+
+/// Streams that a peer may have open on an HTTP/2 connection
+/// (`Http2ProtocolOptions.max_concurrent_streams`: 1024; Envoy's edge best practice is 100).
+pub const STREAMS: u32 = 1024;
+
+/// Streams that we open before an upstream has said how many it takes (RFC 9113 section 6.5.2 recommends at least 100).
+pub const STREAMS_BEFORE_SETTINGS: usize = 100;
+
+/// Window of an HTTP/2 stream in bytes (`Http2ProtocolOptions.initial_stream_window_size`). Envoy's 16 MiB is what a
+/// client may make it hold for each stream; Envoy's edge best practice is 64 KiB.
+pub const STREAM_WINDOW: u32 = 256 << 10;
+
+/// Window of an HTTP/2 connection in bytes (`initial_connection_window_size`; Envoy: 24 MiB, its edge best practice
+/// 1 MiB).
+pub const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Bytes of one stream's body that have been promised a place in the peer's window and wait for the socket.
+pub const STREAM_SEND_BUFFER: usize = 256 << 10;
+
+/// Reset streams that a session remembers, so that late frames on them are no error.
+pub const RESET_STREAMS_KEPT: usize = 100;
+
+/// Largest HPACK table that we keep for a peer, in bytes.
+pub const HPACK_TABLE: u32 = 64 << 10;
+
+/// Frames in a row without a payload (`max_consecutive_inbound_frames_with_empty_payload`: 1).
+pub const EMPTY_FRAMES: u32 = 1;
+
+/// PRIORITY frames for each stream (`max_inbound_priority_frames_per_stream`: 100).
+pub const PRIORITY_FRAMES: u32 = 100;
+
+/// WINDOW_UPDATE frames for each DATA frame sent (`max_inbound_window_update_frames_per_data_frame_sent`: 10).
+pub const WINDOW_UPDATES: u32 = 10;
+
+/// SETTINGS and PING frames of a peer in [`CONTROL_FRAMES_PERIOD`] (`max_outbound_control_frames`, answers that wait to
+/// be sent: 1000; ours never wait, so the frames themselves are counted).
+pub const CONTROL_FRAMES: u32 = 1000;
+
+/// See [`CONTROL_FRAMES`].
+pub const CONTROL_FRAMES_PERIOD: Duration = Duration::from_secs(10);
+
+/// A connection ends when more than half of so many streams were reset early
+/// (`overload.premature_reset_total_stream_count`: 500).
+pub const PREMATURE_RESET_STREAMS: u32 = 500;
+
+/// A reset is early when the stream is younger (`overload.premature_reset_min_stream_lifetime_seconds`: 1).
+pub const PREMATURE_RESET_AGE: Duration = Duration::from_secs(1);

@@ -80,6 +80,14 @@ plants! {
     TunnelBecomesHttp,
     /// A request that waited behind another is never read.
     PipelinedForgotten,
+    /// The window of an HTTP/2 stream that was left full for a while is not opened again.
+    WindowNeverReopened,
+    /// A request that a GOAWAY leaves out is taken to be processed.
+    GoawayOffByOne,
+    /// The trailers of an answer are lost on their way to an HTTP/2 client.
+    TrailerLost,
+    /// The request breaker keeps a slot of each HTTP/2 stream that is reset unanswered.
+    ResetLeaksSlot,
 }
 
 /// Whether this fault is planted.

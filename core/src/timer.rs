@@ -5,7 +5,7 @@
 //! fires early, finds nothing due and is set again. So the timeouts that every request arms and disarms
 //! cost two stores and no heap operation.
 
-use crate::id::{ClusterId, ConnId};
+use crate::id::{ClusterId, ConnId, ExchangeId};
 use crate::time::Instant;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,6 +20,8 @@ pub enum Owner {
     /// The exchange on a connection from a client. Named by the connection, so that one entry serves all
     /// exchanges that follow each other on it.
     Exchange(ConnId),
+    /// An exchange that has a stream of its own.
+    Stream(ExchangeId),
     /// A cluster.
     Cluster(ClusterId),
     /// The engine itself.

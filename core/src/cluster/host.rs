@@ -19,10 +19,56 @@ pub struct Host {
     pub hostname: Arc<str>,
     /// Counts over all workers.
     pub shared: Arc<SharedHost>,
-    /// Connections and who waits for one.
-    pub pool: Pool,
+    /// Connections and who waits for one, by [`PoolKind`].
+    pub pools: [Pool; PoolKind::COUNT],
     /// No longer in the cluster; kept until its last connection is gone.
     pub removed: bool,
+}
+
+/// What the connections of a pool are for. An exchange must not get one of another kind.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub enum PoolKind {
+    /// HTTP in the cluster's own version, or what ALPN agreed on.
+    #[default]
+    Http,
+    /// HTTP/2, where the cluster follows its clients and this one speaks it.
+    Http2,
+    /// Plain bytes: one connection for each tunnel.
+    Raw,
+}
+
+impl PoolKind {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+    /// All of them.
+    pub const ALL: [PoolKind; PoolKind::COUNT] = [PoolKind::Http, PoolKind::Http2, PoolKind::Raw];
+}
+
+impl Host {
+    /// The connections of that kind.
+    pub fn pool(&mut self, kind: PoolKind) -> &mut Pool {
+        &mut self.pools[kind as usize]
+    }
+
+    /// All connections to it.
+    pub fn connections(&self) -> u64 {
+        self.pools.iter().map(|pool| u64::from(pool.connections)).sum()
+    }
+
+    /// All exchanges that wait for one.
+    pub fn waiting(&self) -> u64 {
+        self.pools.iter().map(|pool| pool.waiting() as u64).sum()
+    }
+
+    /// Whether it has connections, or somebody waits for one.
+    pub fn is_used(&self) -> bool {
+        self.pools.iter().any(|pool| pool.connections > 0 || pool.waiting() > 0)
+    }
+
+    /// All connections that carry nothing.
+    pub fn idle(&self) -> Vec<ConnId> {
+        self.pools.iter().flat_map(|pool| pool.idle.iter().chain(&pool.shared)).copied().collect()
+    }
 }
 
 /// The connections of one engine to one host.
@@ -31,15 +77,38 @@ pub struct Pool {
     /// Connections that may be used, the most recently used last: it is the least likely to be closed by
     /// the other side at this moment.
     idle: Vec<ConnId>,
+    /// HTTP/2 connections that have room for one more stream, used or not.
+    shared: Vec<ConnId>,
     /// Exchanges that wait for a connection, first come first served.
     waiting: VecDeque<ExchangeId>,
     /// Connections being made.
     pub connecting: u32,
+    /// How many exchanges those can take.
+    pub expected: usize,
+    /// Connections here turned out to speak HTTP/1 although they might have spoken HTTP/2.
+    pub is_http1: bool,
     /// All connections: idle, in use and being made.
     pub connections: u32,
 }
 
 impl Pool {
+    /// The HTTP/2 connection to use: the one that has been there for longest, so that others may end.
+    pub fn shared(&self) -> Option<ConnId> {
+        self.shared.first().copied()
+    }
+
+    /// Whether an HTTP/2 connection has room.
+    pub fn set_shared(&mut self, conn: ConnId, has_room: bool) {
+        let at = self.shared.iter().position(|shared| *shared == conn);
+        match (at, has_room) {
+            (None, true) => self.shared.push(conn),
+            (Some(at), false) => {
+                self.shared.remove(at);
+            }
+            _ => {}
+        }
+    }
+
     /// Takes the best idle connection.
     pub fn take_idle(&mut self) -> Option<ConnId> {
         self.idle.pop()
@@ -60,11 +129,7 @@ impl Pool {
         if let Some(at) = self.idle.iter().rposition(|idle| *idle == conn) {
             self.idle.remove(at);
         }
-    }
-
-    /// The idle connections.
-    pub fn idle(&self) -> &[ConnId] {
-        &self.idle
+        self.set_shared(conn, false);
     }
 
     /// An exchange waits.

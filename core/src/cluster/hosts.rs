@@ -1,7 +1,7 @@
 //! The hosts of a cluster and the choice among them.
 
+use super::Host;
 use super::balance::Balancer;
-use super::{Host, Pool};
 use crate::answers::Answers;
 use crate::config::{Balance, LbEndpoint};
 use crate::id::HostId;
@@ -67,14 +67,14 @@ impl HostSet {
 
     /// Forgets a removed host whose last connection is gone.
     pub fn forget_if_unused(&mut self, id: HostId) {
-        if self.all.get(id).is_some_and(|host| host.removed && host.pool.connections == 0 && host.pool.waiting() == 0) {
+        if self.all.get(id).is_some_and(|host| host.removed && !host.is_used()) {
             self.all.remove(id);
         }
     }
 
     /// Whether some exchange waits for a connection.
     pub fn has_waiting(&self) -> bool {
-        self.all.values().any(|host| host.pool.waiting() > 0)
+        self.all.values().any(|host| host.pools.iter().any(|pool| pool.waiting() > 0))
     }
 
     /// Draws hosts in another way from now on.
@@ -96,7 +96,7 @@ impl HostSet {
                     healthy: true,
                     hostname: Arc::from(""),
                     shared: shared.host(*address),
-                    pool: Pool::default(),
+                    pools: Default::default(),
                     removed: false,
                 }),
             };

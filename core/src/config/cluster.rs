@@ -1,6 +1,10 @@
 //! Clusters.
 
+use crate::cluster::PoolKind;
+use crate::http::Version;
 use crate::http1::parse::HeadLimits;
+use crate::http2::Http2Options;
+use crate::limit;
 use crate::time::Duration;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,8 +32,58 @@ pub struct Cluster {
     pub max_connection_duration: Option<Duration>,
     /// Requests on one connection.
     pub max_requests_per_connection: Option<u32>,
+    /// Which version of HTTP its hosts are spoken to in.
+    pub protocol: UpstreamProtocol,
     /// Largest response heads.
     pub limits: HeadLimits,
+}
+
+/// `HttpProtocolOptions.upstream_protocol_options`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum UpstreamProtocol {
+    /// `explicit_http_config.http_protocol_options`, and what is spoken when nothing is said.
+    #[default]
+    Http1,
+    /// `explicit_http_config.http2_protocol_options`.
+    Http2(Http2Options),
+    /// `auto_config`: what TLS agrees on (ALPN).
+    Alpn(Http2Options),
+    /// `use_downstream_protocol_config`: what the client speaks.
+    AsDownstream(Http2Options),
+}
+
+impl UpstreamProtocol {
+    /// Which of a host's pools serves a client of that version.
+    pub fn pool_for(&self, version: Version) -> PoolKind {
+        match self {
+            UpstreamProtocol::AsDownstream(_) if version == Version::Http2 => PoolKind::Http2,
+            _ => PoolKind::Http,
+        }
+    }
+
+    /// How HTTP/2 is spoken on a connection of that pool, or `None` for HTTP/1.
+    pub fn chosen(&self, pool: PoolKind, alpn: Option<&[u8]>) -> Option<&Http2Options> {
+        match self {
+            UpstreamProtocol::Http2(options) => Some(options),
+            UpstreamProtocol::Alpn(options) => Some(options).filter(|_| alpn == Some(b"h2")),
+            UpstreamProtocol::AsDownstream(options) => Some(options).filter(|_| pool == PoolKind::Http2),
+            UpstreamProtocol::Http1 => None,
+        }
+    }
+
+    /// How many exchanges a connection of that pool that is being made will carry at least, as far as one can know.
+    pub fn carries(&self, pool: PoolKind, is_http1: bool) -> usize {
+        let options = match self {
+            UpstreamProtocol::Http2(options) => Some(options),
+            UpstreamProtocol::Alpn(options) => Some(options).filter(|_| !is_http1),
+            UpstreamProtocol::AsDownstream(options) => Some(options).filter(|_| pool == PoolKind::Http2),
+            UpstreamProtocol::Http1 => None,
+        };
+        match options {
+            Some(options) if pool != PoolKind::Raw => limit::STREAMS_BEFORE_SETTINGS.min(options.max_concurrent_streams as usize),
+            _ => 1,
+        }
+    }
 }
 
 /// Where hosts come from.

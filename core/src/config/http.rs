@@ -5,6 +5,7 @@ use crate::filter::FilterFactory;
 use crate::http::Scheme;
 use crate::http::path::PathRules;
 use crate::http1::parse::HeadLimits;
+use crate::http2::Http2Options;
 use crate::time::Duration;
 use std::sync::Arc;
 
@@ -78,8 +79,24 @@ pub struct HttpManager {
     pub default_host: Option<Arc<str>>,
     /// `http_protocol_options.allow_chunked_length`.
     pub allow_chunked_length: bool,
+    /// Which versions of HTTP clients may speak.
+    pub codec: Codec,
+    /// How HTTP/2 is spoken with them.
+    pub http2: Http2Options,
     /// Protocols that a client may upgrade to.
     pub upgrades: Vec<Upgrade>,
+}
+
+/// `codec_type`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub enum Codec {
+    /// What TLS agreed on (ALPN); on clear text HTTP/2 if the client begins with its preface.
+    #[default]
+    Auto,
+    /// HTTP/1 only.
+    Http1,
+    /// HTTP/2 only.
+    Http2,
 }
 
 /// `upgrade_configs`.

@@ -14,9 +14,9 @@ mod route;
 pub mod v3;
 
 pub use access_log::{AccessLog, Comparison, LogFilter, LogFormat, LogSink};
-pub use cluster::{Balance, Breakers, Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint, RetryBudget};
+pub use cluster::{Balance, Breakers, Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint, RetryBudget, UpstreamProtocol};
 pub use domains::Domains;
-pub use http::{HttpManager, ServerHeader, UnderscoreAction, Upgrade};
+pub use http::{Codec, HttpManager, ServerHeader, UnderscoreAction, Upgrade};
 pub use listener::{Bind, Listener};
 pub use path_index::PathIndex;
 pub use retry::{RetryOn, RetryPolicy};

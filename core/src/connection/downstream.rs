@@ -4,11 +4,13 @@
 //! Head --(head complete)--> Exchange --(response sent, keep-alive)--> Head
 //!   \                          |  \--(101 or 2xx to CONNECT)--> Tunnel
 //!    \--(idle, bad head)       \--(close)--> Lingering --(peer closed, time is up)--> gone
+//!     \--(preface, or ALPN)--> Http2 --(GOAWAY, error)--> Lingering
 //! ```
 
 use super::{PartialHead, Wire};
 use crate::exchange::ManagerState;
 use crate::http1::body::Decoder;
+use crate::http2::Session;
 use crate::id::{ExchangeId, ListenerId};
 use crate::record::Addresses;
 use crate::time::Instant;
@@ -26,6 +28,10 @@ crate::reasons! {
         Lifetime,
         /// A closing connection's peer has not closed after `delayed_close_timeout`.
         Linger,
+        /// A stream whose exchange has ended could not be sent to its end for `stream_idle_timeout`.
+        Flush,
+        /// `connection_keepalive`: a PING is due, or its answer.
+        Keepalive,
     }
 }
 
@@ -38,6 +44,8 @@ pub enum DownstreamPhase {
     Exchange(ExchangeId),
     /// Carrying an upgraded protocol's bytes.
     Tunnel(ExchangeId),
+    /// Serving as many exchanges as there are streams.
+    Http2(Box<Session>),
     /// All is said: what still comes in is dropped until the peer closes.
     Lingering {
         /// When it ends, whatever comes in.
@@ -56,12 +64,14 @@ pub struct Downstream {
     pub addresses: Addresses,
     /// Its number in the process.
     pub number: u64,
+    /// It speaks HTTP/2.
+    pub is_http2: bool,
     /// What it is doing.
     pub phase: DownstreamPhase,
     /// Reads the request body of the current exchange.
     pub body: Decoder,
     /// Deadlines.
-    pub deadlines: Deadlines<4>,
+    pub deadlines: Deadlines<6>,
     /// The live entry in the timer queue that exchanges on this connection share.
     pub exchange_alarm: Instant,
     /// Since when it has been waiting for a request.
@@ -74,6 +84,8 @@ pub struct Downstream {
     pub last: bool,
     /// The client was told so, or must not be heard again.
     pub told: bool,
+    /// A PING was sent to see whether it is there.
+    pub asked: bool,
     /// The client asked for that: it sends nothing more.
     pub client_closes: bool,
     /// The connection manager as of the latest request.
@@ -83,7 +95,19 @@ pub struct Downstream {
 impl Downstream {
     /// Whether no exchange is under way and no byte of a next one has come.
     pub fn is_idle(&self) -> bool {
-        matches!(&self.phase, DownstreamPhase::Head(partial) if partial.is_empty())
+        match &self.phase {
+            DownstreamPhase::Head(partial) => partial.is_empty(),
+            DownstreamPhase::Http2(session) => session.streams() == 0,
+            _ => false,
+        }
+    }
+
+    /// Its streams, if it speaks HTTP/2.
+    pub fn session(&mut self) -> Option<&mut Session> {
+        match &mut self.phase {
+            DownstreamPhase::Http2(session) => Some(session),
+            _ => None,
+        }
     }
 
     /// The exchange under way.

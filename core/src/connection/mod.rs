@@ -49,6 +49,14 @@ impl Connection {
             Connection::Upstream(conn) => &mut conn.wire,
         }
     }
+
+    /// Its streams, if it speaks HTTP/2.
+    pub fn session(&mut self) -> Option<&mut crate::http2::Session> {
+        match self {
+            Connection::Downstream(conn) => conn.session(),
+            Connection::Upstream(conn) => conn.session(),
+        }
+    }
 }
 
 /// A head that has not arrived whole: what is there and how far it was scanned.

@@ -4,10 +4,13 @@
 //! Connecting --> Idle <--> Head --> Body --> Idle
 //!      \                     \--> Tunnel
 //!       \--> gone             \--> gone
+//!        \--> Http2 --> gone
 //! ```
 
 use super::{PartialHead, Wire};
+use crate::cluster::PoolKind;
 use crate::http1::body::Decoder;
+use crate::http2::Session;
 use crate::id::{ClusterId, ExchangeId, HostId};
 use crate::record::Addresses;
 use crate::time::Instant;
@@ -22,6 +25,8 @@ crate::reasons! {
         Idle,
         /// `max_connection_duration`.
         Lifetime,
+        /// `connection_keepalive`: a PING is due, or its answer.
+        Keepalive,
     }
 }
 
@@ -38,6 +43,8 @@ pub enum UpstreamPhase {
     Body(ExchangeId),
     /// Carrying an upgraded protocol's bytes.
     Tunnel(ExchangeId),
+    /// Carrying as many exchanges as there are streams.
+    Http2(Box<Session>),
     /// Done for; the driver was told to close it.
     Closed,
 }
@@ -51,6 +58,10 @@ pub struct Upstream {
     pub cluster: ClusterId,
     /// Its host.
     pub host: HostId,
+    /// Which of the host's pools it belongs to.
+    pub pool: PoolKind,
+    /// How many exchanges it was expected to carry while it was being made.
+    pub carries: usize,
     /// Whose breakers count it.
     pub priority: usize,
     /// Both ends, once connected.
@@ -64,11 +75,17 @@ pub struct Upstream {
     /// Reads the response body.
     pub body: Decoder,
     /// Deadlines.
-    pub deadlines: Deadlines<3>,
+    pub deadlines: Deadlines<4>,
     /// When it was begun.
     pub since: Instant,
     /// Requests sent.
     pub requests: u32,
+    /// A PING was sent to see whether it is there.
+    pub asked: bool,
+    /// It is encrypted.
+    pub is_secure: bool,
+    /// The protocol that its TLS handshake agreed on.
+    pub alpn: Option<Box<[u8]>>,
     /// May not be used again after this response.
     pub last: bool,
 }
@@ -79,6 +96,22 @@ impl Upstream {
         match self.phase {
             UpstreamPhase::Head(id, _) | UpstreamPhase::Body(id) | UpstreamPhase::Tunnel(id) => Some(id),
             _ => None,
+        }
+    }
+
+    /// Its streams, if it speaks HTTP/2.
+    pub fn session(&mut self) -> Option<&mut Session> {
+        match &mut self.phase {
+            UpstreamPhase::Http2(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Whether an exchange uses it.
+    pub fn is_busy(&self) -> bool {
+        match &self.phase {
+            UpstreamPhase::Http2(session) => session.streams() > 0,
+            _ => self.exchange().is_some(),
         }
     }
 }

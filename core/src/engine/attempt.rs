@@ -1,9 +1,11 @@
 //! Tries: choosing a host, getting a connection, sending the request, and what follows a failure.
 
+use super::sides::Carrier;
 use super::{Action, Engine};
+use crate::cluster::PoolKind;
 use crate::config::HostRewrite;
 use crate::connection::{Connection, PartialHead, Upstream, UpstreamDeadline, UpstreamPhase, Wire};
-use crate::exchange::{ExchangeDeadline, Failure, Plan, ResponsePhase, outbound};
+use crate::exchange::{ExchangeDeadline, Failure, Plan, ResponsePhase};
 use crate::http::Name;
 use crate::http1::body::Decoder;
 use crate::http1::encode;
@@ -40,7 +42,12 @@ impl Engine {
         if exchange.retry.is_on() {
             exchange.retry.tried.push(host_id);
         }
-        let idle = if exchange.attempt.fresh { None } else { host.pool.take_idle() };
+        let kind = exchange.attempt.pool;
+        let pool = host.pool(kind);
+        let idle = match exchange.attempt.fresh {
+            true => None,
+            false => pool.shared().or_else(|| pool.take_idle()),
+        };
         self.explain_attempt(id, idle, now);
         match idle {
             Some(conn) => {
@@ -55,7 +62,7 @@ impl Engine {
 
     fn wait_for_connection(&mut self, id: ExchangeId, cluster_id: ClusterId, host_id: HostId, now: Instant) {
         let (Some(exchange), Some(cluster)) = (self.exchanges.get_mut(id), self.clusters.get_mut(cluster_id)) else { return };
-        let priority = exchange.attempt.priority;
+        let (priority, kind) = (exchange.attempt.priority, exchange.attempt.pool);
         let breakers = &cluster.config.breakers[priority];
         // With no connection allowed at all there is nothing to wait for.
         if breakers.max_connections == 0 || !self.answers.acquire(&cluster.shared.priorities[priority].pending, breakers.max_pending) {
@@ -67,20 +74,23 @@ impl Engine {
         cluster.stats.inc(ClusterStat::RqPendingActive);
         exchange.attempt.waiting = true;
         if let Some(host) = cluster.hosts.get_mut(host_id) {
-            host.pool.wait(id);
+            host.pool(kind).wait(id);
         }
-        self.open_connections(cluster_id, host_id, now);
+        self.open_connections(cluster_id, host_id, kind, now);
     }
 
     /// Begins as many connections to a host as exchanges wait for one, within the breaker's bound.
-    pub(super) fn open_connections(&mut self, cluster_id: ClusterId, host_id: HostId, now: Instant) {
+    pub(super) fn open_connections(&mut self, cluster_id: ClusterId, host_id: HostId, kind: PoolKind, now: Instant) {
         loop {
             let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
             let Some(host) = cluster.hosts.get_mut(host_id) else { return };
-            if host.pool.waiting() as u32 <= host.pool.connecting {
+            let address = host.address;
+            let pool = host.pool(kind);
+            if pool.waiting() <= pool.expected {
                 return;
             }
-            let Some(next) = host.pool.waiting_at(host.pool.connecting as usize) else { return };
+            let Some(next) = pool.waiting_at(pool.expected) else { return };
+            let carries = cluster.config.protocol.carries(kind, pool.is_http1);
             let Some(exchange) = self.exchanges.get_mut(next) else { return };
             let priority = exchange.attempt.priority;
             let shared = &cluster.shared.priorities[priority];
@@ -96,13 +106,13 @@ impl Engine {
             if std::mem::take(&mut exchange.attempt.starved) {
                 shared.starved.release();
             }
-            let (address, timeout) = (host.address, cluster.config.connect_timeout);
-            host.pool.connecting += 1;
-            host.pool.connections += 1;
+            let timeout = cluster.config.connect_timeout;
+            pool.connecting += 1;
+            pool.connections += 1;
+            pool.expected += carries;
             cluster.connections += 1;
             cluster.stats.inc(ClusterStat::CxTotal);
             cluster.stats.inc(ClusterStat::CxActive);
-            cluster.stats.inc(ClusterStat::CxHttp1Total);
             let conn = self.connections.insert_with_key(|conn| {
                 let mut deadlines = Deadlines::default();
                 deadlines.set(UpstreamDeadline::Connect, now + timeout, Owner::Upstream(conn), &mut self.timers);
@@ -110,6 +120,8 @@ impl Engine {
                     wire: Wire::default(),
                     cluster: cluster_id,
                     host: host_id,
+                    pool: kind,
+                    carries,
                     priority,
                     addresses: None,
                     number: self.answers.number(|| self.shared.number_connection()),
@@ -119,6 +131,9 @@ impl Engine {
                     deadlines,
                     since: now,
                     requests: 0,
+                    asked: false,
+                    is_secure: false,
+                    alpn: None,
                     last: false,
                 }))
             });
@@ -144,10 +159,16 @@ impl Engine {
         cluster.stats.inc(ClusterStat::RqActive);
         conn.requests += 1;
         conn.deadlines.clear(UpstreamDeadline::Idle);
-        conn.phase = UpstreamPhase::Head(id, PartialHead::default());
+        let is_http2 = conn.session().is_some();
+        if !is_http2 {
+            conn.phase = UpstreamPhase::Head(id, PartialHead::default());
+        }
         if cluster.config.max_requests_per_connection.is_some_and(|max| conn.requests >= max) {
             cluster.stats.inc(ClusterStat::CxMaxRequests);
             conn.last = true;
+            if let Some(session) = conn.session() {
+                session.leave();
+            }
         }
         let attempt = &mut exchange.attempt;
         (attempt.conn, attempt.reused, attempt.fresh) = (Some(conn_id), conn.requests > 1, false);
@@ -159,6 +180,9 @@ impl Engine {
             host.shared.start();
             rewrite_for_host(exchange, &host.hostname);
         }
+        if is_http2 {
+            return self.assign_stream(id, conn_id, now);
+        }
         let before = conn.wire.out.len();
         encode::request_head(&exchange.request, conn.wire.out.writer(&mut self.blocks));
         exchange.record.upstream_head_sent += (conn.wire.out.len() - before) as u64;
@@ -168,9 +192,9 @@ impl Engine {
         true
     }
 
-    fn arm_try(&mut self, id: ExchangeId, now: Instant) {
+    pub(super) fn arm_try(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        let (timeouts, owner) = (exchange.timeouts, Owner::Exchange(exchange.downstream));
+        let (timeouts, owner) = (exchange.timeouts, exchange.owner);
         if let (Some(per_try), false) = (timeouts.per_try, exchange.upgrade) {
             exchange.deadlines.set(ExchangeDeadline::PerTry, now + per_try, owner, &mut self.timers);
         }
@@ -180,23 +204,21 @@ impl Engine {
     }
 
     /// Sends what has arrived of the body, and its end if that has arrived too.
-    fn send_held_body(&mut self, id: ExchangeId, now: Instant) {
+    pub(super) fn send_held_body(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        let Some(Connection::Upstream(conn)) = exchange.attempt.conn.and_then(|conn| self.connections.get_mut(conn)) else { return };
-        let coding = outbound::request_coding(exchange.framing);
+        let mut wait = false;
         if !exchange.body.is_empty() {
             for piece in exchange.body.start_sending() {
-                exchange.record.upstream_bytes_sent += piece.len() as u64;
-                encode::body(coding, piece, &mut conn.wire.out, &mut self.blocks);
+                wait = self.write_request(id, piece);
             }
         }
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
         if exchange.request_done {
             self.send_request_end(id, now);
-        } else if let Some(conn_id) = exchange.attempt.conn {
-            self.out.transmit(conn_id, &mut conn.wire);
-            let downstream = exchange.downstream;
-            if !crate::buffer::above_high(conn.wire.out.len(), self.clusters.get(conn.cluster).map_or(0, |c| c.config.buffer_limit)) {
-                self.resume_downstream(downstream);
+        } else if let Some(conn) = exchange.attempt.conn {
+            self.queue_transmit(conn);
+            if !wait {
+                self.resume_request(id);
             }
         }
     }
@@ -204,27 +226,22 @@ impl Engine {
     /// Sends one piece of the body on.
     pub(super) fn send_request_piece(&mut self, id: ExchangeId, piece: Bytes) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        let Some(conn_id) = exchange.attempt.conn else { return };
-        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
+        if exchange.attempt.conn.is_none() {
+            return;
+        }
         exchange.body.sent(&piece);
-        exchange.record.upstream_bytes_sent += piece.len() as u64;
-        encode::body(outbound::request_coding(exchange.framing), piece, &mut conn.wire.out, &mut self.blocks);
-        self.out.transmit(conn_id, &mut conn.wire);
-        let limit = self.clusters.get(conn.cluster).map_or(0, |cluster| cluster.config.buffer_limit);
-        if crate::buffer::above_high(conn.wire.out.len(), limit) {
-            let downstream = exchange.downstream;
-            self.pause_downstream(downstream);
+        if self.write_request(id, piece) {
+            self.pause_request(id);
         }
     }
 
     /// Sends the end of the request, if a connection carries it.
     pub(super) fn send_request_end(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        let Some(conn_id) = exchange.attempt.conn else { return };
-        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
-        exchange.record.upstream_end = Some(now);
-        encode::end(outbound::request_coding(exchange.framing), &exchange.trailers, &mut conn.wire.out, &mut self.blocks);
-        self.out.transmit(conn_id, &mut conn.wire);
+        if exchange.attempt.conn.is_some() {
+            exchange.record.upstream_end = Some(now);
+            self.write_request_end(id);
+        }
     }
 
     /// The exchange is no longer in any pool's queue.
@@ -245,9 +262,9 @@ impl Engine {
             // Who waits behind it is the one that starves now, and nobody has noticed.
             self.out.actions.push_back(Action::Nudge);
         }
-        let (cluster_id, host_id) = (attempt.cluster, attempt.host);
+        let (cluster_id, host_id, pool) = (attempt.cluster, attempt.host, attempt.pool);
         if let Some(host) = host_id.and_then(|host| cluster.hosts.get_mut(host)) {
-            host.pool.stop_waiting(id);
+            host.pool(pool).stop_waiting(id);
         }
         if let (Some(cluster_id), Some(host_id), true) = (cluster_id, host_id, cluster.removed) {
             cluster.hosts.forget_if_unused(host_id);
@@ -255,24 +272,26 @@ impl Engine {
         }
     }
 
-    /// The exchange lets go of its upstream connection, and of what breakers count for it. Answers the
-    /// connection.
-    pub(super) fn detach(&mut self, id: ExchangeId) -> Option<ConnId> {
+    /// The exchange lets go of its upstream connection, and of what breakers count for it. Answers what
+    /// carried it.
+    pub(super) fn detach(&mut self, id: ExchangeId) -> Option<Carrier> {
         self.stop_waiting(id);
         let exchange = self.exchanges.get_mut(id)?;
         exchange.deadlines.clear(ExchangeDeadline::PerTry);
         exchange.deadlines.clear(ExchangeDeadline::PerTryIdle);
         let attempt = &mut exchange.attempt;
-        let conn = attempt.conn.take()?;
+        let carrier = Carrier { conn: attempt.conn.take()?, stream: attempt.stream.take() };
         let cluster = attempt.cluster.and_then(|cluster| self.clusters.get_mut(cluster))?;
-        if !(is_planted(Plant::BreakerLeak) && exchange.record.flags.contains(Flags::DOWNSTREAM_TERMINATION)) {
+        let leaks = (is_planted(Plant::BreakerLeak) && exchange.record.flags.contains(Flags::DOWNSTREAM_TERMINATION))
+            || (is_planted(Plant::ResetLeaksSlot) && carrier.stream.is_some() && !attempt.answered);
+        if !leaks {
             cluster.shared.priorities[attempt.priority].requests.release();
         }
         cluster.stats.dec(ClusterStat::RqActive);
         if let Some(host) = attempt.host.and_then(|host| cluster.hosts.get(host)) {
             host.shared.end();
         }
-        Some(conn)
+        Some(carrier)
     }
 
     /// The exchange is not a retry any more, as far as the retry breaker goes.
@@ -290,8 +309,8 @@ impl Engine {
     pub(super) fn attempt_failed(&mut self, id: ExchangeId, failure: Failure, now: Instant) {
         let sent = self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.conn.is_some());
         self.release_retry(id);
-        if let Some(conn) = self.detach(id) {
-            self.drop_upstream(conn, now);
+        if let Some(carrier) = self.detach(id) {
+            self.abort(carrier, now);
         }
         self.explain_failure(id, failure, now);
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
@@ -300,6 +319,7 @@ impl Engine {
             exchange.record.details = Cow::Borrowed(match failure {
                 Failure::Protocol => "upstream_reset_after_response_started{protocol_error}",
                 Failure::PerTryTimeout => "upstream_per_try_timeout",
+                Failure::Reset | Failure::Refused => "upstream_reset_after_response_started{remote_reset}",
                 _ => "upstream_reset_after_response_started{connection_termination}",
             });
             return self.cut_response(id, now);
@@ -323,11 +343,14 @@ impl Engine {
     fn replay_on_fresh_connection(&mut self, id: ExchangeId, failure: Failure, now: Instant) -> bool {
         let Some(exchange) = self.exchanges.get_mut(id) else { return false };
         let attempt = &mut exchange.attempt;
-        let stale = failure == Failure::Closed && attempt.reused && !attempt.answered;
-        let may_repeat = exchange.request.is_idempotent() || is_planted(Plant::ReplayOfPost);
+        // What the upstream says it has not looked at may be sent again, whatever it is (RFC 9113 section 8.7).
+        let refused = failure == Failure::Refused && !attempt.answered && !attempt.refused;
+        let stale = (failure == Failure::Closed && attempt.reused && !attempt.answered) || refused;
+        let may_repeat = refused || exchange.request.is_idempotent() || is_planted(Plant::ReplayOfPost);
         if !stale || !may_repeat || !exchange.body.can_replay() || exchange.upgrade {
             return false;
         }
+        attempt.refused |= refused;
         attempt.fresh = true;
         attempt.reused = false;
         exchange.record.attempts -= 1;
@@ -368,7 +391,7 @@ impl Engine {
                 exchange.attempt.holds_retry = true;
                 cluster.stats.inc(ClusterStat::RqRetry);
                 cluster.stats.inc(ClusterStat::RqRetryBackoff);
-                exchange.deadlines.set(ExchangeDeadline::Backoff, now + pause, Owner::Exchange(exchange.downstream), &mut self.timers);
+                exchange.deadlines.set(ExchangeDeadline::Backoff, now + pause, exchange.owner, &mut self.timers);
                 true
             }
         }
@@ -409,6 +432,7 @@ pub(super) fn flag_of(failure: Failure) -> Flags {
         Failure::Connect { .. } => Flags::UPSTREAM_CONNECTION_FAILURE,
         Failure::Closed => Flags::UPSTREAM_TERMINATION,
         Failure::Protocol => Flags::UPSTREAM_PROTOCOL_ERROR,
+        Failure::Reset | Failure::Refused => Flags::UPSTREAM_RESET,
         Failure::PerTryTimeout => Flags::UPSTREAM_TIMEOUT,
         Failure::Overflow => Flags::UPSTREAM_OVERFLOW,
     }

@@ -94,9 +94,9 @@ impl Engine {
     /// Closes the idle connections of hosts that are gone.
     fn close_hosts(&mut self, id: ClusterId, hosts: Vec<HostId>, now: Instant) {
         for host in hosts {
-            let idle = self.clusters.get(id).and_then(|cluster| cluster.hosts.get(host)).map(|host| host.pool.idle().to_vec());
+            let idle = self.clusters.get(id).and_then(|cluster| cluster.hosts.get(host)).map(|host| host.idle());
             for conn in idle.unwrap_or_default() {
-                self.close_upstream(conn, now);
+                self.retire_upstream(conn, now);
             }
             if let Some(cluster) = self.clusters.get_mut(id) {
                 cluster.hosts.forget_if_unused(host);

@@ -3,9 +3,11 @@
 use super::taped::{discard, log_body, log_bytes, refuse, skip};
 use super::{Action, Engine, IoFault, Refused};
 use crate::buffer::above_high;
+use crate::config::Codec;
 use crate::connection::{Connection, Downstream, DownstreamDeadline, DownstreamPhase, HeadInput, PartialHead, Wire};
 use crate::http1::body::{Decoder, Piece};
 use crate::http1::{Reject, parse};
+use crate::http2::PREFACE_HEAD;
 use crate::id::{ConnId, ListenerId};
 use crate::limit;
 use crate::plant::{Plant, is_planted};
@@ -13,7 +15,7 @@ use crate::record::Addresses;
 use crate::stats::{HttpStat, ListenerStat, Timing};
 use crate::time::Instant;
 use crate::timer::{Deadlines, Owner};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use std::sync::Arc;
 
 impl Engine {
@@ -42,6 +44,7 @@ impl Engine {
             listener: on,
             addresses,
             number: self.answers.number(|| self.shared.number_connection()),
+            is_http2: false,
             phase: DownstreamPhase::Head(PartialHead::default()),
             body: Decoder::default(),
             deadlines: Deadlines::default(),
@@ -51,11 +54,15 @@ impl Engine {
             requests: 0,
             last: false,
             told: false,
+            asked: false,
             client_closes: false,
             manager,
         };
         let id = self.connections.insert(Connection::Downstream(Box::new(conn)));
         self.arm_downstream(id, now);
+        if self.speaks_http2_only(id) {
+            self.start_http2(id, b"", now);
+        }
         self.forget_dead_timers();
         Ok(id)
     }
@@ -76,6 +83,7 @@ impl Engine {
         loop {
             let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return discard(&mut self.recorder, input) };
             match &mut conn.phase {
+                DownstreamPhase::Http2(_) => return self.recv_streams_down(id, input, now),
                 DownstreamPhase::Head(_) => {
                     if !conn.wire.readable || !self.recv_head(id, input, now) {
                         return;
@@ -138,6 +146,11 @@ impl Engine {
             }
             Ok(HeadInput::InInput(end)) => {
                 log_bytes(&mut self.recorder, &input[..end]);
+                if self.is_preface(id, &input[..end]) {
+                    self.start_http2(id, &input[..end], now);
+                    input.advance(end);
+                    return true;
+                }
                 self.begin_exchange(id, Ok(&input[..end]), now);
                 input.advance(end.min(input.len()));
                 true
@@ -150,7 +163,10 @@ impl Engine {
             }
             Ok(HeadInput::Assembled(head)) => {
                 log_bytes(&mut self.recorder, &head[head.len() - (before - input.len())..]);
-                self.begin_exchange(id, Ok(&head), now);
+                match self.is_preface(id, &head) {
+                    true => self.start_http2(id, &head, now),
+                    false => self.begin_exchange(id, Ok(&head), now),
+                }
                 true
             }
             Err(reject) => {
@@ -220,12 +236,17 @@ impl Engine {
                 self.drop_downstream(id, now);
             }
             DownstreamPhase::Tunnel(exchange) => self.tunnel_eof_from_client(exchange, now),
+            DownstreamPhase::Http2(ref mut session) => {
+                session.recv_eof();
+                self.drive_down(id, now);
+            }
         }
     }
 
     pub(super) fn closed_downstream(&mut self, id: ConnId, why: IoFault, now: Instant) {
-        let Some(Connection::Downstream(conn)) = self.connections.get(id) else { return };
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
         let (exchange, stats) = (conn.exchange(), Arc::clone(&conn.manager.stats));
+        let busy = conn.session().is_some_and(|session| session.streams() > 0);
         stats.inc(match why {
             IoFault::Closed => HttpStat::CxDestroyLocal,
             IoFault::Reset => HttpStat::CxDestroyRemote,
@@ -233,6 +254,10 @@ impl Engine {
         if let Some(exchange) = exchange {
             stats.inc(HttpStat::CxDestroyRemoteActive);
             self.abandon(exchange, now);
+        }
+        if busy {
+            stats.inc(HttpStat::CxDestroyRemoteActive);
+            self.abandon_streams(id, now);
         }
         self.forget_downstream(id, now);
     }
@@ -254,7 +279,7 @@ impl Engine {
         let stats = &conn.manager.stats;
         stats.inc(HttpStat::CxDestroy);
         stats.dec(HttpStat::CxActive);
-        stats.dec(HttpStat::CxHttp1Active);
+        stats.dec(if conn.is_http2 { HttpStat::CxHttp2Active } else { HttpStat::CxHttp1Active });
         stats.time(Timing::Connection, now.since(conn.since).as_millis() as u64);
         if let Some(listener) = self.listeners.get_mut(conn.listener) {
             listener.connections -= 1;
@@ -328,6 +353,18 @@ impl Engine {
                 stats.inc(HttpStat::RqHeaderTimeout);
                 self.begin_exchange(id, Err(Reject::HeadTimeout), now);
             }
+            (DownstreamDeadline::Idle, DownstreamPhase::Http2(_)) => self.idle_session(id, now),
+            (DownstreamDeadline::Flush, _) => self.fire_flush(id, now),
+            (DownstreamDeadline::Keepalive, _) => self.keep_alive_down(id, now),
+            (DownstreamDeadline::Lifetime, DownstreamPhase::Http2(_)) => {
+                stats.inc(HttpStat::CxMaxDuration);
+                conn.last = true;
+                if let Some(session) = conn.session() {
+                    session.leave();
+                }
+                self.queue_transmit(id);
+                self.arm_idle_if_idle(id);
+            }
             (DownstreamDeadline::Lifetime, phase) => {
                 stats.inc(HttpStat::CxMaxDuration);
                 conn.last = true;
@@ -367,11 +404,21 @@ impl Engine {
         }
     }
 
-    /// Sends bytes to the client of an upgraded connection.
-    pub(super) fn send_downstream(&mut self, id: ConnId, piece: Bytes) -> usize {
-        let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return 0 };
-        conn.wire.out.push(piece, &mut self.blocks);
-        self.out.transmit(id, &mut conn.wire);
-        conn.wire.out.len()
+    /// Arms the idle deadline of a connection that carries nothing.
+    fn arm_idle_if_idle(&mut self, id: ConnId) {
+        if matches!(self.connections.get(id), Some(Connection::Downstream(conn)) if conn.is_idle()) {
+            self.arm_idle(id);
+        }
+    }
+
+    /// Whether clients of this connection's listener can only speak HTTP/2.
+    fn speaks_http2_only(&self, id: ConnId) -> bool {
+        matches!(self.connections.get(id), Some(Connection::Downstream(conn)) if conn.manager.config.codec == Codec::Http2)
+    }
+
+    /// Whether what looks like the first head is the beginning of HTTP/2.
+    fn is_preface(&self, id: ConnId, head: &[u8]) -> bool {
+        let Some(Connection::Downstream(conn)) = self.connections.get(id) else { return false };
+        conn.requests == 0 && head == PREFACE_HEAD && conn.manager.config.codec == Codec::Auto
     }
 }

@@ -4,7 +4,7 @@ use super::{Action, Engine, Event};
 use crate::connection::{Connection, DownstreamPhase};
 use crate::drain::DrainScope;
 use crate::exchange::ResponsePhase;
-use crate::id::{ConnId, ListenerId};
+use crate::id::{ConnId, ExchangeId, ListenerId};
 use crate::plant::{Plant, is_planted};
 use crate::record::Flags;
 use crate::time::Instant;
@@ -22,10 +22,14 @@ crate::reasons! {
 impl Engine {
     pub(super) fn start_drain(&mut self, scope: DrainScope, now: Instant) {
         match scope {
-            DrainScope::Discourage => self.drain.discouraged = true,
+            DrainScope::Discourage => {
+                self.drain.discouraged = true;
+                self.leave_streams(None);
+            }
             DrainScope::Encourage => self.drain.discouraged = false,
             DrainScope::Listener(id) => {
                 if self.listeners.get_mut(id).is_some_and(|listener| listener.drain.start()) {
+                    self.leave_streams(Some(id));
                     self.hurry_idle(Some(id));
                     self.settle_drain(id);
                 }
@@ -34,6 +38,7 @@ impl Engine {
                 // A second call moves the deadline: a drain can be told to hurry.
                 self.drain.phase.start();
                 self.drain.deadlines.set(EngineDeadline::Drain, deadline, Owner::Engine, &mut self.timers);
+                self.leave_streams(None);
                 self.hurry_idle(None);
                 self.settle_process_drain();
                 if deadline <= now {
@@ -86,11 +91,12 @@ impl Engine {
             if is_planted(Plant::DrainForgetsTunnels) && matches!(conn.phase, DownstreamPhase::Tunnel(_)) {
                 continue;
             }
-            let busy = match conn.phase {
-                DownstreamPhase::Exchange(exchange) | DownstreamPhase::Tunnel(exchange) => Some(exchange),
-                _ => None,
+            let busy: Vec<ExchangeId> = match &conn.phase {
+                DownstreamPhase::Exchange(exchange) | DownstreamPhase::Tunnel(exchange) => vec![*exchange],
+                DownstreamPhase::Http2(session) => session.exchanges(),
+                _ => Vec::new(),
             };
-            if let Some(exchange_id) = busy {
+            for exchange_id in busy {
                 self.drain.cut += 1;
                 if let Some(exchange) = self.exchanges.get_mut(exchange_id) {
                     exchange.record.details = Cow::Borrowed("drain_deadline");

@@ -16,6 +16,9 @@ mod outputs;
 mod reply;
 mod request;
 mod response;
+mod sides;
+mod streams_down;
+mod streams_up;
 mod taped;
 mod timeouts;
 mod transmit;
@@ -75,6 +78,8 @@ pub struct Engine {
     recorder: Option<Box<log::Recorder>>,
     /// Whether observers want to know each decision.
     explaining: bool,
+    /// HTTP/2 connections whose streams may go on; looked after before the input is done with.
+    resumed: Vec<ConnId>,
 }
 
 /// One listener in one engine.
@@ -127,6 +132,7 @@ struct Randomness {
     backoff: Rng,
     request_id: Rng,
     filter: Rng,
+    websocket: Rng,
 }
 
 impl Engine {
@@ -165,12 +171,14 @@ impl Engine {
                 backoff: stream("backoff"),
                 request_id: stream("request-id"),
                 filter: stream("filter"),
+                websocket: stream("websocket"),
             },
             drain: DrainState::default(),
             seed,
             answers: Answers::Live,
             recorder: None,
             explaining: false,
+            resumed: Vec::new(),
         };
         engine.apply_config(config, now);
         engine
@@ -212,8 +220,14 @@ impl Engine {
         self.taped(
             |log| log.eof(conn, now),
             |engine| match engine.connections.get(conn) {
-                Some(Connection::Downstream(_)) => engine.eof_downstream(conn, now),
-                Some(Connection::Upstream(_)) => engine.eof_upstream(conn, now),
+                Some(Connection::Downstream(_)) => {
+                    engine.eof_downstream(conn, now);
+                    engine.go_on(now);
+                }
+                Some(Connection::Upstream(_)) => {
+                    engine.eof_upstream(conn, now);
+                    engine.go_on(now);
+                }
                 None => {}
             },
         );
@@ -225,8 +239,14 @@ impl Engine {
         self.taped(
             |log| log.closed(conn, why, now),
             |engine| match engine.connections.get(conn) {
-                Some(Connection::Downstream(_)) => engine.closed_downstream(conn, why, now),
-                Some(Connection::Upstream(_)) => engine.closed_upstream(conn, why, now),
+                Some(Connection::Downstream(_)) => {
+                    engine.closed_downstream(conn, why, now);
+                    engine.go_on(now);
+                }
+                Some(Connection::Upstream(_)) => {
+                    engine.closed_upstream(conn, why, now);
+                    engine.go_on(now);
+                }
                 None => {}
             },
         );
@@ -301,6 +321,7 @@ impl Engine {
             Some(Connection::Upstream(_)) => self.recv_upstream(conn, input, now),
             None => taped::discard(&mut self.recorder, input),
         }
+        self.go_on(now);
     }
 
     /// The id of the listener called `name`. If it has moved, that of its new address.

@@ -33,8 +33,8 @@ impl Engine {
         extra: &[(&[u8], &[u8])],
         now: Instant,
     ) {
-        if let Some(conn) = self.detach(id) {
-            self.drop_upstream(conn, now);
+        if let Some(carrier) = self.detach(id) {
+            self.abort(carrier, now);
         }
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.record.details = details;
@@ -61,7 +61,10 @@ impl Engine {
             self.respond(id, Framing::Empty, now);
             return self.finish_body(id, now);
         }
-        fields.push(b"content-length", itoa::Buffer::new().format(body.len()).as_bytes());
+        let trailers_only = grpc && exchange.stream.is_some();
+        if !trailers_only {
+            fields.push(b"content-length", itoa::Buffer::new().format(body.len()).as_bytes());
+        }
         if !body.is_empty() {
             fields.push(b"content-type", b"text/plain");
         }
@@ -83,7 +86,9 @@ impl Engine {
             exchange.record.details = Cow::Borrowed(reject.details());
             return self.cut_response(id, now);
         }
-        self.end_input(downstream);
+        if !self.is_stream(id) {
+            self.end_input(downstream);
+        }
         let text = match reject {
             Reject::HeadTimeout => "request header timeout",
             Reject::MissingHost => "",
@@ -105,6 +110,7 @@ impl Engine {
             return self.redirect(id, refusal.status, location, refusal.details, now);
         }
         if refusal.status != 404
+            && exchange.stream.is_none()
             && let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream)
         {
             conn.last = true;
@@ -138,6 +144,8 @@ impl Engine {
             Failure::Connect { timeout: false } => "remote connection failure",
             Failure::Closed => "connection termination",
             Failure::Protocol => "protocol error",
+            Failure::Reset => "remote reset",
+            Failure::Refused => "remote refused stream reset",
             Failure::PerTryTimeout | Failure::Overflow => "overflow",
         };
         let retried = if exchange.retry.done() > 0 { "retried and the latest reset reason" } else { "reset reason" };

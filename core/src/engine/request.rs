@@ -1,6 +1,7 @@
 //! From a request head to a decision where it goes, and its body behind it.
 
 use super::Engine;
+use crate::cluster::PoolKind;
 use crate::config::{Action as RouteAction, ClusterChoice, Forward, Upgrade};
 use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase};
 use crate::exchange::{Exchange, ExchangeDeadline, ResponsePhase, inbound, names, outbound};
@@ -16,19 +17,19 @@ use crate::record::{Flags, Record};
 use crate::router;
 use crate::stats::HttpStat;
 use crate::time::{Duration, Instant};
-use crate::timer::Owner;
 use bytes::Bytes;
 use std::sync::Arc;
 
 impl Engine {
-    /// A request head is complete, or will never be.
-    pub(super) fn begin_exchange(&mut self, conn_id: ConnId, raw: Result<&[u8], Reject>, now: Instant) {
-        let Some(Connection::Downstream(conn)) = self.connections.get_mut(conn_id) else { return };
+    /// A fresh exchange on a connection, counted.
+    pub(super) fn new_exchange(&mut self, conn_id: ConnId, now: Instant) -> Option<Box<Exchange>> {
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(conn_id) else { return None };
         if let Some(listener) = self.listeners.get(conn.listener)
             && !Arc::ptr_eq(&conn.manager, &listener.manager)
             && !is_planted(Plant::MixedSnapshot)
         {
-            for gauge in [HttpStat::CxActive, HttpStat::CxHttp1Active] {
+            let version = if conn.is_http2 { HttpStat::CxHttp2Active } else { HttpStat::CxHttp1Active };
+            for gauge in [HttpStat::CxActive, version] {
                 conn.manager.stats.dec(gauge);
                 listener.manager.stats.inc(gauge);
             }
@@ -36,13 +37,31 @@ impl Engine {
         }
         let manager = Arc::clone(&conn.manager);
         let record = Record::new(conn.number, conn.addresses, now, self.clock.wall.at(now));
-        let mut exchange = match self.spare.pop() {
+        let exchange = match self.spare.pop() {
             Some(mut spare) => {
                 spare.reset(conn_id, manager, record);
                 spare
             }
             None => Box::new(Exchange::new(conn_id, manager, record)),
         };
+        for stat in [HttpStat::RqTotal, HttpStat::RqActive] {
+            exchange.manager.stats.inc(stat);
+        }
+        conn.requests += 1;
+        conn.deadlines.clear(DownstreamDeadline::Idle);
+        conn.deadlines.clear(DownstreamDeadline::Head);
+        let max = exchange.manager.config.max_requests_per_connection;
+        if max.is_some_and(|max| conn.requests >= max) && !conn.last {
+            exchange.manager.stats.inc(HttpStat::CxMaxRequests);
+            conn.last = true;
+        }
+        Some(exchange)
+    }
+
+    /// A request head is complete, or will never be.
+    pub(super) fn begin_exchange(&mut self, conn_id: ConnId, raw: Result<&[u8], Reject>, now: Instant) {
+        let Some(mut exchange) = self.new_exchange(conn_id, now) else { return };
+        let Some(Connection::Downstream(conn)) = self.connections.get_mut(conn_id) else { return };
         let config = &exchange.manager.config;
         let parsed = raw.and_then(|raw| {
             exchange.record.request_head_bytes = raw.len() as u64;
@@ -52,12 +71,7 @@ impl Engine {
         exchange.record.protocol = exchange.request.version;
         exchange.deadlines.inherit(std::mem::replace(&mut conn.exchange_alarm, Instant::NEVER));
         exchange.to_head = exchange.request.is_head();
-        for stat in [HttpStat::RqTotal, HttpStat::RqActive, HttpStat::RqHttp1Total] {
-            exchange.manager.stats.inc(stat);
-        }
-        conn.requests += 1;
-        conn.deadlines.clear(DownstreamDeadline::Idle);
-        conn.deadlines.clear(DownstreamDeadline::Head);
+        exchange.manager.stats.inc(HttpStat::RqHttp1Total);
         conn.body = Decoder::default();
         match parsed {
             Err(reject) => {
@@ -70,11 +84,6 @@ impl Engine {
                 conn.body = Decoder::new(framing);
                 exchange.request_done = conn.body.is_done();
                 exchange.record.request_end = exchange.request_done.then_some(now);
-                let max = exchange.manager.config.max_requests_per_connection;
-                if max.is_some_and(|max| conn.requests >= max) && !conn.last {
-                    exchange.manager.stats.inc(HttpStat::CxMaxRequests);
-                    conn.last = true;
-                }
                 conn.client_closes = wants_close(&exchange);
                 conn.last |= conn.client_closes;
                 let id = self.exchanges.insert(exchange);
@@ -84,7 +93,7 @@ impl Engine {
         }
     }
 
-    fn serve(&mut self, id: ExchangeId, now: Instant) {
+    pub(super) fn serve(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.timeouts.idle = exchange.manager.config.stream_idle_timeout;
         if let Err(refusal) = inbound::sanitize(exchange, &mut self.random.request_id) {
@@ -151,7 +160,7 @@ impl Engine {
         }
         if exchange.upgrade && !may_upgrade(exchange, forward) {
             exchange.manager.stats.inc(HttpStat::RqWsOnNonWsRoute);
-            if let Some(Connection::Downstream(conn)) = self.connections.get_mut(exchange.downstream) {
+            if let (Some(Connection::Downstream(conn)), None) = (self.connections.get_mut(exchange.downstream), exchange.stream) {
                 conn.last = true;
             }
             return self.reply(id, 403, &Bytes::new(), "upgrade_failed", now);
@@ -172,6 +181,8 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.attempt.cluster = Some(cluster);
         exchange.attempt.priority = usize::from(forward.high_priority);
+        let version = exchange.record.protocol;
+        exchange.attempt.pool = self.clusters.get(cluster).map_or(PoolKind::Http, |cluster| cluster.config.protocol.pool_for(version));
         exchange.record.cluster = self.clusters.get(cluster).map(|cluster| Arc::clone(&cluster.name));
         let timeouts = &mut exchange.timeouts;
         let timeout = header_ms(&exchange.request, Name::UpstreamTimeout).or(forward.timeout).filter(|timeout| !timeout.is_zero());
@@ -210,9 +221,8 @@ impl Engine {
             Some(_) => self.send_request_piece(id, piece),
             None => {
                 exchange.body.hold(piece);
-                let (full, downstream) = (exchange.body.is_full(exchange.manager.buffer_limit), exchange.downstream);
-                if full {
-                    self.pause_downstream(downstream);
+                if exchange.body.is_full(exchange.manager.buffer_limit) {
+                    self.pause_request(id);
                 }
             }
         }
@@ -236,7 +246,7 @@ impl Engine {
         // An upgraded connection has no end that a timeout could wait for.
         if let (Some(timeout), false) = (exchange.timeouts.route, exchange.upgrade) {
             let timeout = if is_planted(Plant::TimerOffItsTick) { timeout + Duration::from_millis(1) } else { timeout };
-            exchange.deadlines.set(ExchangeDeadline::Route, now + timeout, Owner::Exchange(exchange.downstream), &mut self.timers);
+            exchange.deadlines.set(ExchangeDeadline::Route, now + timeout, exchange.owner, &mut self.timers);
         }
     }
 }
@@ -244,14 +254,14 @@ impl Engine {
 /// Something moved: the idle clock starts again.
 pub(super) fn touch(exchange: &mut Exchange, timers: &mut crate::timer::TimerQueue, now: Instant) {
     if let Some(idle) = exchange.timeouts.idle {
-        exchange.deadlines.set(ExchangeDeadline::Idle, now + idle, Owner::Exchange(exchange.downstream), timers);
+        exchange.deadlines.set(ExchangeDeadline::Idle, now + idle, exchange.owner, timers);
     }
 }
 
 /// Deadlines of an exchange that is forwarded. What is answered here has no time to be late.
 fn arm(exchange: &mut Exchange, forward: &Forward, timers: &mut crate::timer::TimerQueue, now: Instant) {
     let manager = Arc::clone(&exchange.manager);
-    let owner = Owner::Exchange(exchange.downstream);
+    let owner = exchange.owner;
     if let (Some(timeout), false) = (manager.config.request_timeout, exchange.request_done) {
         exchange.deadlines.set(ExchangeDeadline::Request, now + timeout, owner, timers);
     }
@@ -277,6 +287,7 @@ fn wants_close(exchange: &Exchange) -> bool {
     match head.version {
         Version::Http11 => has(b"close"),
         Version::Http10 => !has(b"keep-alive"),
+        Version::Http2 => false,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::filter::FilterContext;
 use crate::http::validate::list;
 use crate::http::{Name, NameSet, Version};
 use crate::http1::body::Decoder;
-use crate::http1::encode::{self, BodyCoding};
+use crate::http1::encode;
 use crate::http1::framing::Framing;
 use crate::http1::{framing, parse};
 use crate::id::{ConnId, ExchangeId};
@@ -16,7 +16,6 @@ use crate::plant::{Plant, is_planted};
 use crate::record::Flags;
 use crate::stats::{ClusterStat, HttpStat, Timing};
 use crate::time::Instant;
-use crate::timer::Owner;
 use bytes::Bytes;
 use std::borrow::Cow;
 
@@ -41,13 +40,24 @@ impl Engine {
         let Ok(framing) = framing::response(&mut exchange.response, to_head) else {
             return self.protocol_error(id, conn_id, now);
         };
-        let switching = exchange.response.status == 101;
-        if switching && !exchange.upgrade {
+        if exchange.response.status == 101 && !exchange.upgrade {
             return self.protocol_error(id, conn_id, now);
         }
         conn.last |= !keeps_alive(exchange, framing);
         conn.body = Decoder::new(framing);
         conn.phase = UpstreamPhase::Body(id);
+        self.answer(conn_id, id, framing, now);
+        let ended =
+            matches!(self.connections.get(conn_id), Some(Connection::Upstream(conn)) if conn.body.is_done() && conn.exchange() == Some(id));
+        if ended && self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.conn == Some(conn_id) && !exchange.tunnel) {
+            self.response_end(id, conn_id, clean, now);
+        }
+    }
+
+    /// The head of an answer is there, from an upstream that speaks either version: retried, or sent on.
+    pub(super) fn answer(&mut self, conn_id: ConnId, id: ExchangeId, framing: Framing, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let switching = exchange.switches_protocol();
         exchange.record.response_start = Some(now);
         exchange.record.upstream_head_received = exchange.response.wire_len as u64;
         exchange.deadlines.clear(ExchangeDeadline::PerTry);
@@ -63,28 +73,32 @@ impl Engine {
         exchange.record.details = Cow::Borrowed("via_upstream");
         outbound::clean_response(exchange);
         self.respond(id, framing, now);
-        let ended = matches!(self.connections.get(conn_id), Some(Connection::Upstream(conn)) if conn.body.is_done());
-        if ended {
-            self.response_end(id, conn_id, clean, now);
-        }
     }
 
     /// 1xx: passed on at once, to clients that can read it.
-    fn interim_response(&mut self, conn_id: ConnId, id: ExchangeId, now: Instant) {
+    pub(super) fn interim_response(&mut self, conn_id: ConnId, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         super::request::touch(exchange, &mut self.timers, now);
         let (downstream, limit) = (exchange.downstream, exchange.manager.buffer_limit);
-        if exchange.record.protocol == Version::Http11 {
-            exchange.response.fields.remove_all(NOT_IN_INTERIM);
+        exchange.response.fields.remove_all(NOT_IN_INTERIM);
+        if let Some(stream) = exchange.stream {
+            let head = crate::http2::head::response(&exchange.response);
+            if let (Ok(head), Some(session)) = (head, self.connections.get_mut(downstream).and_then(Connection::session)) {
+                session.interim(stream, head);
+                self.queue_transmit(downstream);
+            }
+        } else if exchange.record.protocol == Version::Http11 {
             if let Some(Connection::Downstream(client)) = self.connections.get_mut(downstream) {
                 encode::response_head(&exchange.response, client.wire.out.writer(&mut self.blocks));
                 self.out.transmit(downstream, &mut client.wire);
                 if crate::buffer::above_high(client.wire.out.len(), limit) {
-                    self.pause_upstream(conn_id);
+                    self.pause_response(id);
                 }
             }
         }
-        self.await_next_head(conn_id, id);
+        if self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.stream.is_none()) {
+            self.await_next_head(conn_id, id);
+        }
     }
 
     fn count_response(&mut self, id: ExchangeId) {
@@ -120,8 +134,8 @@ impl Engine {
             return false;
         }
         // The rest of the answer is of no interest.
-        if let Some(conn) = self.detach(id) {
-            self.drop_upstream(conn, now);
+        if let Some(carrier) = self.detach(id) {
+            self.abort(carrier, now);
         }
         true
     }
@@ -151,15 +165,22 @@ impl Engine {
         // Whether the client will send the rest of its request cannot be known: the connection ends here.
         let last = conn.last || draining || !exchange.request_done;
         let (coding, last) = outbound::finish_response(exchange, framing, self.clock.date(now), last);
-        (conn.last, conn.told) = (last, last);
-        let writer = conn.wire.out.writer(&mut self.blocks);
-        let before = writer.len();
-        encode::response_head(&exchange.response, writer);
-        exchange.record.response_head_bytes = (writer.len() - before) as u64;
+        if exchange.stream.is_none() {
+            (conn.last, conn.told) = (last, last);
+        }
         exchange.record.status = exchange.response.status;
         exchange.record.reply_start = Some(now);
         exchange.phase = ResponsePhase::Body(coding);
-        self.out.transmit(downstream, &mut conn.wire);
+        let written = self.write_head(id);
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        match written {
+            Some(bytes) => exchange.record.response_head_bytes = bytes as u64,
+            // What cannot be said in HTTP/2 is no answer: the stream ends.
+            None => {
+                exchange.record.flags.insert(Flags::UPSTREAM_PROTOCOL_ERROR);
+                return self.cut_response(id, now);
+            }
+        }
         self.explain_answer(id, now);
     }
 
@@ -170,12 +191,12 @@ impl Engine {
         exchange.record.response_body_start.get_or_insert(now);
         super::request::touch(exchange, &mut self.timers, now);
         if let Some(idle) = exchange.timeouts.per_try_idle {
-            exchange.deadlines.set(ExchangeDeadline::PerTryIdle, now + idle, Owner::Exchange(exchange.downstream), &mut self.timers);
+            exchange.deadlines.set(ExchangeDeadline::PerTryIdle, now + idle, exchange.owner, &mut self.timers);
         }
-        let (upstream, limit) = (exchange.attempt.conn, exchange.manager.buffer_limit);
+        let limit = exchange.manager.buffer_limit;
         let waiting = self.send_response_piece(id, piece);
-        if let (true, Some(upstream)) = (crate::buffer::above_high(waiting, limit), upstream) {
-            self.pause_upstream(upstream);
+        if crate::buffer::above_high(waiting, limit) {
+            self.pause_response(id);
         }
     }
 
@@ -183,13 +204,7 @@ impl Engine {
     pub(super) fn send_response_piece(&mut self, id: ExchangeId, piece: Bytes) -> usize {
         let Some(exchange) = self.exchanges.get_mut(id) else { return 0 };
         let ResponsePhase::Body(coding) = exchange.phase else { return 0 };
-        let Some(Connection::Downstream(conn)) = self.connections.get_mut(exchange.downstream) else { return 0 };
-        if coding != BodyCoding::None {
-            exchange.record.bytes_sent += piece.len() as u64;
-        }
-        encode::body(coding, piece, &mut conn.wire.out, &mut self.blocks);
-        self.out.transmit(exchange.downstream, &mut conn.wire);
-        conn.wire.out.len()
+        self.write_response(id, coding, piece)
     }
 
     /// The upstream's response is complete; `clean` if nothing came behind it.
@@ -198,7 +213,11 @@ impl Engine {
             exchange.record.response_end = Some(now);
             exchange.request_done
         });
-        self.detach(id);
+        let carrier = self.detach(id);
+        if let Some(stream) = carrier.and_then(|carrier| carrier.stream) {
+            self.end_stream_up(conn_id, stream, request_done, now);
+            return self.finish_body(id, now);
+        }
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
         let reusable =
             (!conn.last || is_planted(Plant::ReuseOfClosing)) && request_done && clean && !conn.wire.eof && conn.wire.out.is_empty();
@@ -214,11 +233,8 @@ impl Engine {
     /// Ends the body towards the client, and the exchange.
     pub(super) fn finish_body(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        if let ResponsePhase::Body(coding) = exchange.phase
-            && let Some(Connection::Downstream(conn)) = self.connections.get_mut(exchange.downstream)
-        {
-            encode::end(coding, &exchange.response_trailers, &mut conn.wire.out, &mut self.blocks);
-            self.out.transmit(exchange.downstream, &mut conn.wire);
+        if let ResponsePhase::Body(coding) = exchange.phase {
+            self.write_response_end(id, coding);
         }
         self.complete(id, now);
     }
@@ -228,9 +244,12 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.manager.stats.inc(HttpStat::RqReset);
         exchange.manager.stats.inc(HttpStat::RqTxReset);
-        let downstream = exchange.downstream;
+        let (downstream, stream) = (exchange.downstream, exchange.stream);
         let ended_by_close = exchange.is_ended_by_close();
         self.end_exchange(id, now);
+        if let Some(stream) = stream {
+            return self.cut_stream(downstream, stream, h2::Reason::INTERNAL_ERROR, now);
+        }
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) else { return };
         conn.last = true;
         if ended_by_close {
@@ -261,22 +280,25 @@ impl Engine {
     pub(super) fn complete(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.phase = ResponsePhase::Done;
-        let (downstream, request_done) = (exchange.downstream, exchange.request_done);
+        let (downstream, request_done, stream) = (exchange.downstream, exchange.request_done, exchange.stream);
         self.end_exchange(id, now);
+        if let Some(stream) = stream {
+            return self.end_stream_down(downstream, stream, now);
+        }
         self.next_request(downstream, request_done, now);
     }
 
     /// Lets go of everything the exchange holds, counts it, logs it.
     pub(super) fn end_exchange(&mut self, id: ExchangeId, now: Instant) {
         self.release_retry(id);
-        if let Some(conn) = self.detach(id) {
-            if is_planted(Plant::AnswerToAnother) {
-                self.release_upstream(conn, now);
+        if let Some(carrier) = self.detach(id) {
+            if is_planted(Plant::AnswerToAnother) && carrier.stream.is_none() {
+                self.release_upstream(carrier.conn, now);
             } else {
-                if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn) {
+                if let (Some(Connection::Upstream(conn)), None) = (self.connections.get_mut(carrier.conn), carrier.stream) {
                     conn.phase = UpstreamPhase::Closed;
                 }
-                self.drop_upstream(conn, now);
+                self.abort(carrier, now);
             }
         }
         let Some(mut exchange) = self.exchanges.remove(id) else { return };
@@ -295,7 +317,7 @@ impl Engine {
         stats.time(Timing::RqTime, now.since(exchange.record.start).as_millis() as u64);
         self.log(&exchange);
         self.explain_end(id, &exchange, now);
-        if let Some(Connection::Downstream(conn)) = self.connections.get_mut(exchange.downstream) {
+        if let (Some(Connection::Downstream(conn)), None) = (self.connections.get_mut(exchange.downstream), exchange.stream) {
             conn.exchange_alarm = exchange.deadlines.alarm();
         }
         exchange.body.clear();
@@ -312,6 +334,7 @@ fn keeps_alive(exchange: &Exchange, framing: Framing) -> bool {
     let allowed = match head.version {
         Version::Http11 => !has(b"close"),
         Version::Http10 => has(b"keep-alive"),
+        Version::Http2 => true,
     };
     allowed && framing != Framing::UntilClose
 }

@@ -31,6 +31,8 @@ pub enum Why {
     Upstream(ConnId, UpstreamDeadline),
     /// Of the exchange on this connection from a client.
     Exchange(ConnId, ExchangeDeadline),
+    /// Of an exchange with a stream of its own.
+    Stream(ExchangeId, ExchangeDeadline),
     /// Of a cluster.
     Cluster(ClusterId, ClusterDeadline),
     /// Of the engine itself.
@@ -43,6 +45,7 @@ impl Deadline {
             Owner::Downstream(id) => Why::Downstream(id, entry.reason()?),
             Owner::Upstream(id) => Why::Upstream(id, entry.reason()?),
             Owner::Exchange(id) => Why::Exchange(id, entry.reason()?),
+            Owner::Stream(id) => Why::Stream(id, entry.reason()?),
             Owner::Cluster(id) => Why::Cluster(id, entry.reason()?),
             Owner::Engine => Why::Engine(entry.reason()?),
         };
@@ -55,6 +58,7 @@ impl Engine {
         while let Some(due) = self.timers.pop_due(now) {
             self.fire(due.owner, now);
         }
+        self.go_on(now);
     }
 
     fn fire(&mut self, owner: Owner, now: Instant) {
@@ -79,6 +83,11 @@ impl Engine {
                 let Some(why) = exchange.deadlines.pop_due(now, owner, &mut self.timers) else { return };
                 self.fire_exchange(id, why, now);
             },
+            Owner::Stream(id) => loop {
+                let Some(exchange) = self.exchanges.get_mut(id) else { return };
+                let Some(why) = exchange.deadlines.pop_due(now, owner, &mut self.timers) else { return };
+                self.fire_exchange(id, why, now);
+            },
             Owner::Cluster(id) => self.refresh_cluster(id, now),
             Owner::Engine => self.drain_deadline(now),
         }
@@ -88,9 +97,10 @@ impl Engine {
     /// costs each connection a constant share.
     pub(super) fn forget_dead_timers(&mut self) {
         if self.timers.len() > 1024 + 8 * self.connections.len() {
-            let connections = &self.connections;
+            let (connections, exchanges) = (&self.connections, &self.exchanges);
             self.timers.retain(|owner| match owner {
                 Owner::Downstream(id) | Owner::Upstream(id) | Owner::Exchange(id) => connections.contains_key(id),
+                Owner::Stream(id) => exchanges.contains_key(id),
                 Owner::Cluster(_) | Owner::Engine => true,
             });
         }
@@ -145,7 +155,7 @@ impl Engine {
             return self.reply(id, status, &Bytes::from_static(body.as_bytes()), details, now);
         }
         exchange.record.details = Cow::Borrowed(details);
-        if exchange.response.status == 101 {
+        if exchange.tunnel {
             return self.end_tunnel(id, now);
         }
         self.cut_response(id, now);

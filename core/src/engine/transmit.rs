@@ -13,11 +13,58 @@ use crate::timer::Owner;
 impl Engine {
     /// Whether [`Self::transmit`] would change anything.
     pub(super) fn has_to_transmit(&mut self, id: ConnId) -> bool {
-        let wire = self.connections.get_mut(id).map(Connection::wire);
-        wire.is_some_and(|wire| wire.transmit_queued || !wire.out.is_empty())
+        let Some(conn) = self.connections.get_mut(id) else { return false };
+        let ready = conn.session().is_some_and(|session| session.is_ready());
+        let wire = conn.wire();
+        ready || wire.transmit_queued || !wire.out.is_empty()
     }
 
     pub(super) fn transmit(&mut self, id: ConnId, out: &mut Outbox, now: Instant) -> Transmit {
+        if self.connections.get_mut(id).is_some_and(|conn| conn.session().is_some()) {
+            self.transmit_streams(id, now);
+        }
+        let transmit = self.transmit_bytes(id, out, now);
+        self.go_on(now);
+        transmit
+    }
+
+    /// Lets a session write what its streams have.
+    fn transmit_streams(&mut self, id: ConnId, now: Instant) {
+        for _ in 0..limit::FLUSH_ROUNDS {
+            let Some(session) = self.connections.get_mut(id).and_then(Connection::session) else { return };
+            if !session.flush(now) && !session.has_events() {
+                break;
+            }
+            match self.connections.get(id) {
+                Some(Connection::Downstream(_)) => self.drive_down(id, now),
+                Some(Connection::Upstream(_)) => self.drive_up(id, now),
+                None => return,
+            }
+        }
+        let digest = self.blocks.digest.as_mut();
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        let Some(session) = conn.session() else { return };
+        let (output, moved) = (session.take_output(digest), session.take_moved());
+        let resumes = session.wants_input();
+        let wire = conn.wire();
+        wire.transmit_queued = false;
+        wire.out.push_framed(output, &mut self.blocks);
+        if resumes && !wire.readable {
+            self.out.set_readable(id, wire, true);
+        }
+        let upstream = match conn {
+            Connection::Upstream(conn) => Some(self.clusters.get(conn.cluster).map_or(0, |cluster| cluster.config.buffer_limit)),
+            Connection::Downstream(_) => None,
+        };
+        for (exchange, left) in moved {
+            match upstream {
+                None => self.sent_to_client(exchange, left, now),
+                Some(limit) => self.sent_to_upstream(exchange, left, limit, now),
+            }
+        }
+    }
+
+    fn transmit_bytes(&mut self, id: ConnId, out: &mut Outbox, now: Instant) -> Transmit {
         let Some(conn) = self.connections.get_mut(id) else { return Transmit::Empty };
         let wire = conn.wire();
         wire.transmit_queued = false;
@@ -63,21 +110,17 @@ impl Engine {
     fn sent_to_client(&mut self, id: ExchangeId, left: usize, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         super::request::touch(exchange, &mut self.timers, now);
-        if below_low(left, exchange.manager.buffer_limit)
-            && let Some(conn) = exchange.attempt.conn
-        {
-            self.resume_upstream(conn);
+        if below_low(left, exchange.manager.buffer_limit) {
+            self.resume_response(id);
         }
     }
 
     fn sent_to_upstream(&mut self, id: ExchangeId, left: usize, limit: usize, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         super::request::touch(exchange, &mut self.timers, now);
-        let (downstream, request_done) = (exchange.downstream, exchange.request_done);
-        let tunnel = matches!(self.connections.get(downstream), Some(Connection::Downstream(conn)) if matches!(conn.phase, DownstreamPhase::Tunnel(_)));
         // A pipelined request behind a complete one stays where it is until its turn comes.
-        if below_low(left, limit) && (tunnel || !request_done) {
-            self.resume_downstream(downstream);
+        if below_low(left, limit) && (exchange.tunnel || !exchange.request_done) {
+            self.resume_request(id);
         }
     }
 }

@@ -1,8 +1,11 @@
-//! Upgraded connections: after a 101 both sides only carry bytes, and each may close its half.
+//! Upgraded connections: after a 101 (in HTTP/2 a 200) both sides only carry bytes, and each may close its half.
 
 use super::{Action, Engine};
+use crate::buffer::above_high;
 use crate::connection::{Connection, DownstreamPhase, UpstreamPhase};
 use crate::exchange::{ExchangeDeadline, outbound};
+use crate::http::Name;
+use crate::http1::encode::BodyCoding;
 use crate::http1::framing::Framing;
 use crate::id::{ConnId, ExchangeId};
 use crate::plant::{Plant, is_planted};
@@ -12,7 +15,7 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 impl Engine {
-    /// 101: from here on both connections only carry bytes.
+    /// From here on both sides of the exchange only carry bytes.
     pub(super) fn start_tunnel(&mut self, conn_id: ConnId, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.record.details = Cow::Borrowed("via_upstream");
@@ -22,11 +25,18 @@ impl Engine {
         for stat in [HttpStat::CxUpgradesTotal, HttpStat::CxUpgradesActive] {
             exchange.manager.stats.inc(stat);
         }
-        let downstream = exchange.downstream;
+        exchange.tunnel = true;
+        let (downstream, stream) = (exchange.downstream, exchange.stream);
         outbound::clean_response(exchange);
+        outbound::translate_switch(exchange);
         self.respond(id, Framing::Empty, now);
-        if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) {
+        if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id)
+            && conn.session().is_none()
+        {
             conn.phase = UpstreamPhase::Tunnel(id);
+        }
+        if stream.is_some() {
+            return self.resume_request(id);
         }
         if let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) {
             conn.phase = DownstreamPhase::Tunnel(id);
@@ -41,52 +51,69 @@ impl Engine {
     pub(super) fn tunnel_to_upstream(&mut self, id: ExchangeId, piece: Bytes, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.record.bytes_received += piece.len() as u64;
-        exchange.record.upstream_bytes_sent += piece.len() as u64;
         super::request::touch(exchange, &mut self.timers, now);
-        let (Some(conn_id), downstream) = (exchange.attempt.conn, exchange.downstream) else { return };
-        let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };
-        conn.wire.out.push(piece, &mut self.blocks);
-        self.out.transmit(conn_id, &mut conn.wire);
-        let limit = self.clusters.get(conn.cluster).map_or(0, |cluster| cluster.config.buffer_limit);
-        if crate::buffer::above_high(conn.wire.out.len(), limit) {
-            self.pause_downstream(downstream);
+        if self.write_request(id, piece) {
+            self.pause_request(id);
         }
     }
 
     /// The upstream of an upgraded connection has sent bytes.
     pub(super) fn tunnel_to_client(&mut self, id: ExchangeId, piece: Bytes, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        exchange.record.bytes_sent += piece.len() as u64;
         exchange.record.upstream_bytes_received += piece.len() as u64;
         super::request::touch(exchange, &mut self.timers, now);
-        let (downstream, upstream, limit) = (exchange.downstream, exchange.attempt.conn, exchange.manager.buffer_limit);
-        let waiting = self.send_downstream(downstream, piece);
-        if let (true, Some(upstream)) = (crate::buffer::above_high(waiting, limit), upstream) {
-            self.pause_upstream(upstream);
+        let limit = exchange.manager.buffer_limit;
+        if above_high(self.write_response(id, BodyCoding::Plain, piece), limit) {
+            self.pause_response(id);
         }
     }
 
     /// One side of an upgraded connection has closed its sending side: so do we towards the other.
     pub(super) fn tunnel_eof_from_client(&mut self, id: ExchangeId, now: Instant) {
-        let Some(conn) = self.exchanges.get(id).and_then(|exchange| exchange.attempt.conn) else { return };
-        let both = matches!(self.connections.get_mut(conn), Some(Connection::Upstream(upstream)) if upstream.wire.eof);
-        if both { self.end_tunnel(id, now) } else { self.out.actions.push_back(Action::ShutdownWrite(conn)) }
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.client_ended = true;
+        if exchange.upstream_ended {
+            return self.end_tunnel(id, now);
+        }
+        match (exchange.attempt.conn, exchange.attempt.stream) {
+            (Some(_), Some(_)) => self.write_request_end(id),
+            (Some(conn), None) => self.out.actions.push_back(Action::ShutdownWrite(conn)),
+            (None, _) => {}
+        }
     }
 
     pub(super) fn tunnel_eof_from_upstream(&mut self, id: ExchangeId, now: Instant) {
-        let Some(conn) = self.exchanges.get(id).map(|exchange| exchange.downstream) else { return };
-        let both = matches!(self.connections.get_mut(conn), Some(Connection::Downstream(client)) if client.wire.eof);
-        if both { self.end_tunnel(id, now) } else { self.out.actions.push_back(Action::ShutdownWrite(conn)) }
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.upstream_ended = true;
+        if exchange.client_ended {
+            return self.end_tunnel(id, now);
+        }
+        match exchange.stream {
+            Some(_) => self.write_response_end(id, BodyCoding::Plain),
+            None => self.out.actions.push_back(Action::ShutdownWrite(exchange.downstream)),
+        }
     }
 
     /// An upgraded connection is over: what is left is sent, and both sides are closed.
     pub(super) fn end_tunnel(&mut self, id: ExchangeId, now: Instant) {
-        if let Some(conn_id) = self.detach(id) {
-            self.flush_and_close_upstream(conn_id, now);
+        if let Some(carrier) = self.detach(id) {
+            match carrier.stream {
+                None => self.flush_and_close_upstream(carrier.conn, now),
+                Some(stream) => self.end_stream_up(carrier.conn, stream, true, now),
+            }
         }
         if let Some(exchange) = self.exchanges.get_mut(id) {
             exchange.deadlines.clear(ExchangeDeadline::Idle);
+            if exchange.stream.is_some() {
+                self.write_response_end(id, BodyCoding::Plain);
+            }
         }
         self.complete(id, now);
+    }
+
+    /// The name of the protocol that an upgraded exchange speaks.
+    pub(super) fn upgrade_protocol(&self, id: ExchangeId) -> Option<Vec<u8>> {
+        let exchange = self.exchanges.get(id).filter(|exchange| exchange.upgrade)?;
+        exchange.request.fields.get(Name::Upgrade).map(<[u8]>::to_vec)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::taped::{discard, log_body, log_bytes, refuse, skip};
 use super::{Action, ConnectError, Engine, IoFault};
-use crate::cluster::ClusterState;
+use crate::cluster::{ClusterState, Pool, PoolKind};
 use crate::connection::{Connection, HeadInput, PartialHead, UpstreamDeadline, UpstreamPhase};
 use crate::exchange::Failure;
 use crate::http1::body::Piece;
@@ -28,16 +28,19 @@ impl Engine {
         conn.addresses = Some(addresses);
         conn.connected = Some(now);
         let (cluster_id, host_id, since) = (conn.cluster, conn.host, conn.since);
+        let (kind, carries) = (conn.pool, conn.carries);
         let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
         cluster.stats.time(Timing::Connection, now.since(since).as_millis() as u64);
         if let Some(lifetime) = cluster.config.max_connection_duration {
             conn.deadlines.set(UpstreamDeadline::Lifetime, now + lifetime, Owner::Upstream(id), &mut self.timers);
         }
         if let Some(host) = cluster.hosts.get_mut(host_id) {
-            host.pool.connecting -= 1;
+            host.pool(kind).connecting -= 1;
+            host.pool(kind).expected -= carries;
             host.shared.connections_total.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
-        self.release_upstream(id, now);
+        self.begin_protocol(id, now);
+        self.go_on(now);
     }
 
     /// The connection is free: gives it to who waits for one, or puts it into the pool.
@@ -67,7 +70,8 @@ impl Engine {
         // Who was disappointed by a connection that had been used before waits for a new one.
         let (used, exchanges) = (conn.requests > 0, &self.exchanges);
         let suits = |next: &ExchangeId| !used || exchanges.get(*next).is_none_or(|exchange| !exchange.attempt.fresh);
-        if let Some(next) = host.pool.next_waiting(suits) {
+        let pool = host.pool(conn.pool);
+        if let Some(next) = pool.next_waiting(suits) {
             return Some(next);
         }
         let breakers = &cluster.config.breakers[conn.priority];
@@ -77,7 +81,7 @@ impl Engine {
             self.close_upstream(id, now);
             return None;
         }
-        host.pool.put_idle(id);
+        host.pool(conn.pool).put_idle(id);
         if let Some(idle) = cluster.config.idle_timeout {
             conn.deadlines.set(UpstreamDeadline::Idle, now + idle, Owner::Upstream(id), &mut self.timers);
         }
@@ -86,13 +90,13 @@ impl Engine {
 
     fn connect_failed(&mut self, id: ConnId, error: Option<ConnectError>, now: Instant) {
         let Some(Connection::Upstream(conn)) = self.connections.get(id) else { return };
-        let (cluster_id, host_id, timeout) = (conn.cluster, conn.host, error.is_none());
+        let (cluster_id, host_id, kind, timeout) = (conn.cluster, conn.host, conn.pool, error.is_none());
         let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
         cluster.stats.inc(if timeout { ClusterStat::CxConnectTimeout } else { ClusterStat::CxConnectFail });
         let mut waiting = None;
         if let Some(host) = cluster.hosts.get_mut(host_id) {
             host.shared.connect_failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            waiting = host.pool.first_waiting();
+            waiting = host.pool(kind).first_waiting();
         }
         if let Some(waiting) = waiting {
             cluster.stats.inc(ClusterStat::RqPendingFailureEject);
@@ -166,6 +170,7 @@ impl Engine {
                     discard(&mut self.recorder, input);
                     return self.close_upstream(id, now);
                 }
+                UpstreamPhase::Http2(_) => return self.recv_streams_up(id, input, now),
                 UpstreamPhase::Idle | UpstreamPhase::Connecting | UpstreamPhase::Closed => return discard(&mut self.recorder, input),
             }
         }
@@ -248,6 +253,12 @@ impl Engine {
                 self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
                 self.close_upstream(id, now);
             }
+            UpstreamPhase::Http2(_) => {
+                if let Some(session) = conn.session() {
+                    session.recv_eof();
+                }
+                self.drive_up(id, now);
+            }
             UpstreamPhase::Connecting | UpstreamPhase::Closed => {}
         }
     }
@@ -270,6 +281,10 @@ impl Engine {
                 let exchange = *exchange;
                 self.end_tunnel(exchange, now);
             }
+            UpstreamPhase::Http2(_) => {
+                self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
+                self.fail_streams(id, now);
+            }
             UpstreamPhase::Idle | UpstreamPhase::Closed => {
                 if why == IoFault::Reset {
                     self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
@@ -279,11 +294,11 @@ impl Engine {
         self.remove_upstream(id, now);
     }
 
-    fn count_destroy(&self, id: ConnId, stat: ClusterStat, with_active: ClusterStat) {
+    pub(super) fn count_destroy(&self, id: ConnId, stat: ClusterStat, with_active: ClusterStat) {
         let Some(Connection::Upstream(conn)) = self.connections.get(id) else { return };
         let Some(cluster) = self.clusters.get(conn.cluster) else { return };
         cluster.stats.inc(stat);
-        if conn.exchange().is_some() {
+        if conn.is_busy() {
             cluster.stats.inc(ClusterStat::CxDestroyWithActive);
             cluster.stats.inc(with_active);
         }
@@ -318,6 +333,8 @@ impl Engine {
     }
 
     fn remove_upstream(&mut self, id: ConnId, now: Instant) {
+        // Streams that are left fail first: what becomes of their exchanges needs them to be looked up.
+        self.fail_streams(id, now);
         let Some(Connection::Upstream(mut conn)) = self.connections.remove(id) else { return };
         conn.wire.out.clear(&mut self.blocks);
         let Some(cluster) = self.clusters.get_mut(conn.cluster) else { return };
@@ -331,14 +348,16 @@ impl Engine {
             self.out.actions.push_back(Action::Nudge);
         }
         if let Some(host) = cluster.hosts.get_mut(conn.host) {
-            host.pool.connections -= 1;
+            let pool = host.pool(conn.pool);
+            pool.connections -= 1;
             if matches!(conn.phase, UpstreamPhase::Connecting) {
-                host.pool.connecting -= 1;
+                pool.connecting -= 1;
+                pool.expected -= conn.carries;
             }
-            host.pool.forget_idle(id);
+            pool.forget_idle(id);
         }
         cluster.hosts.forget_if_unused(conn.host);
-        self.open_connections(conn.cluster, conn.host, now);
+        self.open_connections(conn.cluster, conn.host, conn.pool, now);
         self.forget_cluster_if_unused(conn.cluster);
     }
 
@@ -352,6 +371,12 @@ impl Engine {
                 self.close_upstream(id, now);
             }
             (UpstreamDeadline::Idle, UpstreamPhase::Closed) => self.drop_upstream(id, now),
+            (UpstreamDeadline::Idle | UpstreamDeadline::Lifetime, UpstreamPhase::Http2(_)) => {
+                let idle = why == UpstreamDeadline::Idle;
+                cluster.stats.inc(if idle { ClusterStat::CxIdleTimeout } else { ClusterStat::CxMaxDuration });
+                self.retire_upstream(id, now);
+            }
+            (UpstreamDeadline::Keepalive, _) => self.keep_alive_up(id, now),
             (UpstreamDeadline::Lifetime, UpstreamPhase::Idle) => {
                 cluster.stats.inc(ClusterStat::CxMaxDuration);
                 self.close_upstream(id, now);
@@ -380,13 +405,15 @@ impl Engine {
                 priorities.any(|(shared, breakers)| shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections)
             });
             if full {
-                let idle = hosts.iter().find_map(|host| cluster.hosts.get_mut(*host)?.pool.take_oldest_idle());
+                let idle = hosts.iter().find_map(|host| cluster.hosts.get_mut(*host)?.pools.iter_mut().find_map(Pool::take_oldest_idle));
                 if let Some(idle) = idle {
                     self.close_upstream(idle, now);
                 }
             }
             for host in hosts {
-                self.open_connections(id, host, now);
+                for kind in PoolKind::ALL {
+                    self.open_connections(id, host, kind, now);
+                }
             }
         }
     }

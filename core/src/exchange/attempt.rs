@@ -1,5 +1,7 @@
 //! Where an exchange stands with its cluster.
 
+use crate::cluster::PoolKind;
+use crate::http2::StreamKey;
 use crate::id::{ClusterId, ConnId, HostId};
 
 /// The current try.
@@ -11,6 +13,8 @@ pub struct Attempt {
     pub host: Option<HostId>,
     /// The connection that carries it.
     pub conn: Option<ConnId>,
+    /// Its stream on that, if it speaks HTTP/2.
+    pub stream: Option<StreamKey>,
     /// Whose breakers count it: 0 default, 1 high.
     pub priority: usize,
     /// It waits in the host's pool, and the pending breaker counts it.
@@ -23,6 +27,10 @@ pub struct Attempt {
     pub answered: bool,
     /// The next try must use a new connection.
     pub fresh: bool,
+    /// An upstream has refused it once already.
+    pub refused: bool,
+    /// Which connections it may use.
+    pub pool: PoolKind,
     /// The retry breaker counts this exchange.
     pub holds_retry: bool,
 }

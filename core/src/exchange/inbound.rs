@@ -50,7 +50,7 @@ pub fn sanitize(exchange: &mut Exchange, rng: &mut Rng) -> Result<(), Refusal> {
 }
 
 fn check_version(config: &HttpManager, head: &mut RequestHead) -> Result<(), Refusal> {
-    if head.version == Version::Http11 {
+    if head.version != Version::Http10 {
         return Ok(());
     }
     if !config.accept_http_10 {
@@ -71,7 +71,8 @@ fn check_names(config: &HttpManager, head: &mut RequestHead) -> Result<(), Refus
         return Ok(());
     }
     if config.underscores == UnderscoreAction::Reject {
-        return Err(Refusal { protocol_error: true, ..Refusal::new(400, "Bad Request", "http1.unexpected_underscore") });
+        let details = if head.version == Version::Http2 { "http2.unexpected_underscore" } else { "http1.unexpected_underscore" };
+        return Err(Refusal { protocol_error: true, ..Refusal::new(400, "Bad Request", details) });
     }
     head.fields.retain(|_, name, _| !name.contains(&b'_'));
     Ok(())
@@ -116,7 +117,7 @@ fn strip_host(config: &HttpManager, head: &mut RequestHead, listener_port: u16) 
 /// ignored, as Envoy does: the request is served as it is.
 fn upgrade(head: &RequestHead) -> bool {
     // RFC 9110 section 7.8: HTTP/1.0 knows no upgrade.
-    let asked = head.version == Version::Http11
+    let asked = head.version != Version::Http10
         && head.fields.all(Name::Connection).flat_map(list).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     asked && head.fields.get(Name::Upgrade).is_some_and(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
 }

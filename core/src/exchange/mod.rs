@@ -25,12 +25,13 @@ use crate::format::Names;
 use crate::http::{Fields, RequestHead, ResponseHead};
 use crate::http1::encode::BodyCoding;
 use crate::http1::framing::Framing;
+use crate::http2::StreamKey;
 use crate::id::ConnId;
 use crate::record::Record;
 use crate::router::Found;
 use crate::stats::Block;
 use crate::time::Duration;
-use crate::timer::Deadlines;
+use crate::timer::{Deadlines, Owner};
 use std::sync::Arc;
 
 crate::reasons! {
@@ -97,6 +98,10 @@ pub struct Timeouts {
 pub struct Exchange {
     /// The client's connection.
     pub downstream: ConnId,
+    /// Its stream on that, if it speaks HTTP/2.
+    pub stream: Option<StreamKey>,
+    /// Whose its deadlines are, for the queue.
+    pub owner: Owner,
     /// The connection manager, with the config snapshot that this exchange keeps.
     pub manager: Arc<ManagerState>,
     /// The route.
@@ -135,6 +140,12 @@ pub struct Exchange {
     pub to_head: bool,
     /// The client asked to switch to this protocol and may.
     pub upgrade: bool,
+    /// Both sides only carry bytes from here on.
+    pub tunnel: bool,
+    /// The tunnel's client has sent its last byte.
+    pub client_ended: bool,
+    /// The tunnel's upstream has sent its last byte.
+    pub upstream_ended: bool,
     /// The client is trusted (its address is internal): its `x-envoy-*` headers count.
     pub internal: bool,
 }
@@ -144,6 +155,8 @@ impl Exchange {
     pub fn new(downstream: ConnId, manager: Arc<ManagerState>, record: Record) -> Exchange {
         Exchange {
             downstream,
+            stream: None,
+            owner: Owner::Exchange(downstream),
             manager,
             found: None,
             weighted: None,
@@ -163,6 +176,9 @@ impl Exchange {
             phase: ResponsePhase::Waiting,
             to_head: false,
             upgrade: false,
+            tunnel: false,
+            client_ended: false,
+            upstream_ended: false,
             internal: false,
         }
     }
@@ -170,6 +186,8 @@ impl Exchange {
     /// Becomes another exchange, in the same memory.
     pub fn reset(&mut self, downstream: ConnId, manager: Arc<ManagerState>, record: Record) {
         self.downstream = downstream;
+        self.stream = None;
+        self.owner = Owner::Exchange(downstream);
         self.manager = manager;
         self.found = None;
         self.weighted = None;
@@ -189,19 +207,31 @@ impl Exchange {
         self.phase = ResponsePhase::Waiting;
         self.to_head = false;
         self.upgrade = false;
+        self.tunnel = false;
+        self.client_ended = false;
+        self.upstream_ended = false;
         self.internal = false;
     }
 
     /// Whether only the end of the connection tells the client that the body has ended.
     pub fn is_ended_by_close(&self) -> bool {
         self.phase == ResponsePhase::Body(BodyCoding::Plain)
+            && self.stream.is_none()
             && !self.is_tunnel()
             && !self.response.fields.has(crate::http::Name::ContentLength)
     }
 
+    /// Whether the response head says that both sides only carry bytes from here on.
+    pub fn switches_protocol(&self) -> bool {
+        match self.attempt.stream {
+            None => self.response.status == 101,
+            Some(_) => self.upgrade && self.response.status == 200,
+        }
+    }
+
     /// Whether it carries an upgraded protocol's bytes.
     pub fn is_tunnel(&self) -> bool {
-        self.response.status == 101 && self.phase != ResponsePhase::Waiting
+        self.tunnel
     }
 
     /// The matched virtual host and route.

@@ -100,6 +100,19 @@ pub fn clean_response(exchange: &mut Exchange) {
     }
 }
 
+/// A protocol is switched with 101 in HTTP/1 and 200 in HTTP/2 (RFC 8441 section 5): says it in the client's way.
+pub fn translate_switch(exchange: &mut Exchange) {
+    if exchange.stream.is_some() {
+        exchange.response.status = 200;
+        exchange.response.fields.remove_all(NameSet::of(&[Name::Connection, Name::Upgrade, Name::ContentLength]));
+    } else if exchange.attempt.stream.is_some() && exchange.upgrade {
+        exchange.response.status = 101;
+        let protocol = exchange.request.fields.get(Name::Upgrade).unwrap_or_default().to_vec();
+        exchange.response.fields.set(Name::Upgrade, &protocol);
+        exchange.response.fields.set(Name::Connection, b"Upgrade");
+    }
+}
+
 /// Applies the response edits of weighted cluster, route, virtual host and table.
 pub fn edit_response(exchange: &mut Exchange) {
     let manager = std::sync::Arc::clone(&exchange.manager);
@@ -138,11 +151,17 @@ pub fn finish_response(exchange: &mut Exchange, framing: Framing, date: &[u8; 29
     {
         head.fields.set(Name::XRequestId, id);
     }
-    if head.status == 101 {
+    if exchange.tunnel {
         return (BodyCoding::Plain, last);
     }
-    let old_client = exchange.record.protocol == Version::Http10;
     let bodyless = exchange.to_head || matches!(head.status, 204 | 304);
+    if exchange.stream.is_some() {
+        // The stream says where its body ends.
+        head.fields.remove(Name::TransferEncoding);
+        let empty = bodyless || framing == Framing::Empty;
+        return (if empty { BodyCoding::None } else { BodyCoding::Plain }, last);
+    }
+    let old_client = exchange.record.protocol == Version::Http10;
     let (coding, last) = match framing {
         _ if bodyless => (BodyCoding::None, last),
         Framing::Empty => (BodyCoding::None, last),

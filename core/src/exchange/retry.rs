@@ -22,6 +22,10 @@ pub enum Failure {
     Closed,
     /// What came is not HTTP.
     Protocol,
+    /// The upstream reset the stream.
+    Reset,
+    /// The upstream says that it has not looked at the request: it may be sent again, whatever it is.
+    Refused,
     /// `per_try_timeout` or `per_try_idle_timeout`.
     PerTryTimeout,
     /// A circuit breaker is open.
@@ -132,8 +136,9 @@ impl RetryState {
                 .with(RetryOn::GATEWAY_ERROR)
                 .with(RetryOn::RESET)
                 .with(RetryOn::RESET_BEFORE_REQUEST),
-            Failure::Closed | Failure::Protocol | Failure::PerTryTimeout => {
+            Failure::Closed | Failure::Protocol | Failure::Reset | Failure::Refused | Failure::PerTryTimeout => {
                 let always = RetryOn::SERVER_ERROR.with(RetryOn::GATEWAY_ERROR).with(RetryOn::RESET);
+                let always = if failure == Failure::Refused { always.with(RetryOn::REFUSED_STREAM) } else { always };
                 if request_sent { always } else { always.with(RetryOn::RESET_BEFORE_REQUEST) }
             }
         };

@@ -10,6 +10,8 @@ pub enum Version {
     /// HTTP/1.1
     #[default]
     Http11,
+    /// HTTP/2
+    Http2,
 }
 
 impl Version {
@@ -18,6 +20,7 @@ impl Version {
         match self {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2",
         }
     }
 }
@@ -92,6 +95,11 @@ impl RequestHead {
     /// The request target exactly as it came.
     pub fn target(&self) -> &[u8] {
         self.fields.text(self.target)
+    }
+
+    /// Replaces the target.
+    pub(crate) fn set_target(&mut self, target: &[u8]) {
+        self.target = self.fields.store(target);
     }
 
     /// Path and query that routes match and that goes upstream.

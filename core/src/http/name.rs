@@ -167,6 +167,11 @@ impl NameSet {
         NameSet(set)
     }
 
+    /// Whether `name` is in the set.
+    pub const fn has(self, name: Name) -> bool {
+        self.bits() & name.bit() != 0
+    }
+
     /// These names and those of `other`.
     pub const fn with(self, other: NameSet) -> NameSet {
         NameSet(self.0 | other.0)

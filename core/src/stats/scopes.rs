@@ -65,6 +65,8 @@ stats! {
         CxTotal = Counter "upstream_cx_total",
         CxActive = Gauge "upstream_cx_active",
         CxHttp1Total = Counter "upstream_cx_http1_total",
+        CxHttp2Total = Counter "upstream_cx_http2_total",
+        Http2KeepaliveTimeout = Counter "http2.keepalive_timeout",
         CxConnectFail = Counter "upstream_cx_connect_fail",
         CxConnectTimeout = Counter "upstream_cx_connect_timeout",
         CxIdleTimeout = Counter "upstream_cx_idle_timeout",
@@ -126,6 +128,8 @@ stats! {
         CxActive = Gauge "downstream_cx_active",
         CxHttp1Total = Counter "downstream_cx_http1_total",
         CxHttp1Active = Gauge "downstream_cx_http1_active",
+        CxHttp2Total = Counter "downstream_cx_http2_total",
+        CxHttp2Active = Gauge "downstream_cx_http2_active",
         CxUpgradesTotal = Counter "downstream_cx_upgrades_total",
         CxUpgradesActive = Gauge "downstream_cx_upgrades_active",
         CxDestroy = Counter "downstream_cx_destroy",
@@ -145,6 +149,8 @@ stats! {
         RqTotal = Counter "downstream_rq_total",
         RqActive = Gauge "downstream_rq_active",
         RqHttp1Total = Counter "downstream_rq_http1_total",
+        RqHttp2Total = Counter "downstream_rq_http2_total",
+        RqTooManyPrematureResets = Counter "downstream_rq_too_many_premature_resets",
         RqRxReset = Counter "downstream_rq_rx_reset",
         RqTxReset = Counter "downstream_rq_tx_reset",
         RqNonRelativePath = Counter "downstream_rq_non_relative_path",
@@ -167,6 +173,11 @@ stats! {
         RqReset = Counter "rq_reset_after_downstream_response_started",
         FlowPausedReading = Counter "downstream_flow_control_paused_reading_total",
         FlowResumedReading = Counter "downstream_flow_control_resumed_reading_total",
+        Http2EmptyFramesFlood = Counter "http2.inbound_empty_frames_flood",
+        Http2PriorityFlood = Counter "http2.inbound_priority_frames_flood",
+        Http2WindowUpdateFlood = Counter "http2.inbound_window_update_frames_flood",
+        Http2ControlFlood = Counter "http2.outbound_control_flood",
+        Http2KeepaliveTimeout = Counter "http2.keepalive_timeout",
     }
 }
 

@@ -105,12 +105,12 @@ fn view(engine: &Engine) -> Vec<ClusterView> {
         weight: host.weight,
         healthy: host.healthy,
         counts: vec![
-            ("cx_active", u64::from(host.pool.connections)),
+            ("cx_active", host.connections()),
             ("cx_connect_fail", host.shared.connect_failures.load(Relaxed)),
             ("cx_total", host.shared.connections_total.load(Relaxed)),
             ("rq_active", u64::from(host.shared.active())),
             ("rq_error", host.shared.errors.load(Relaxed)),
-            ("rq_pending_active", host.pool.waiting() as u64),
+            ("rq_pending_active", host.waiting()),
             (
                 "rq_success",
                 host.shared.requests.load(Relaxed).saturating_sub(host.shared.errors.load(Relaxed) + u64::from(host.shared.active())),

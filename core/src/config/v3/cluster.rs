@@ -1,11 +1,15 @@
 //! `envoy.config.cluster.v3.Cluster`.
 
 use super::bootstrap::port;
+use super::http2;
 use super::listener::read_transport;
 use super::manager::{Common, read_common, read_http1_common};
 use super::reader::Reader;
-use crate::config::{Balance, Breakers, Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint, RetryBudget};
+use crate::config::{
+    Balance, Breakers, Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint, RetryBudget, UpstreamProtocol,
+};
 use crate::http1::parse::HeadLimits;
+use crate::http2::Http2Options;
 use crate::limit;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,9 +24,12 @@ pub(super) fn read(cluster: &Reader<'_>) -> Option<Cluster> {
         "wait_for_warm_on_init",
     ]);
     cluster.message("transport_socket", |socket| read_transport(&socket));
+    let mut protocol = cluster.message("http2_protocol_options", |options| UpstreamProtocol::Http2(http2::read(&options, RESPONSE_HEAD)));
+    cluster.message("http_protocol_options", |http1| read_http1_common(&http1));
     let mut common = cluster.message("common_http_protocol_options", |options| read_common(&options)).unwrap_or_default();
-    if let Some(options) = read_extensions(cluster) {
+    if let Some((options, chosen)) = read_extensions(cluster) {
         common = options;
+        protocol = Some(chosen);
     }
     let max_requests = cluster.u32("max_requests_per_connection").filter(|n| *n > 0).or(common.max_requests);
     let balance = read_balance(cluster);
@@ -38,30 +45,51 @@ pub(super) fn read(cluster: &Reader<'_>) -> Option<Cluster> {
         idle_timeout: common.idle_timeout.unwrap_or(Some(limit::IDLE_TIMEOUT)),
         max_connection_duration: common.max_connection_duration,
         max_requests_per_connection: max_requests,
+        protocol: protocol.unwrap_or_default(),
         limits: HeadLimits { bytes: limit::RESPONSE_HEAD_KB as usize * 1024, fields: common.max_headers.unwrap_or(limit::HEADERS) },
     })
 }
 
-/// `typed_extension_protocol_options`: HTTP/1.1 with its options.
-fn read_extensions(cluster: &Reader<'_>) -> Option<Common> {
+/// `typed_extension_protocol_options`: common options, and which version of HTTP is spoken.
+fn read_extensions(cluster: &Reader<'_>) -> Option<(Common, UpstreamProtocol)> {
     let mut common = None;
+    let mut protocol = UpstreamProtocol::Http1;
     cluster.each_entry("typed_extension_protocol_options", |_, options| {
         if options.type_name() != "envoy.extensions.upstreams.http.v3.HttpProtocolOptions" {
             return options.error_here(format!("Weir does not implement {} yet", options.type_name()));
         }
         common = options.message("common_http_protocol_options", |options| read_common(&options)).or(Some(Common::default()));
-        options.message("explicit_http_config", |explicit| {
-            explicit.message("http_protocol_options", |http1| read_http1_common(&http1));
-            for other in ["http2_protocol_options", "http3_protocol_options"] {
-                if explicit.has(other) {
-                    explicit.ignore(&[other]);
-                    explicit.unsupported(other, "Weir speaks HTTP/1.1 to upstreams only so far");
+        for (choice, make) in [
+            ("explicit_http_config", UpstreamProtocol::Http2 as fn(Http2Options) -> UpstreamProtocol),
+            ("auto_config", UpstreamProtocol::Alpn),
+            ("use_downstream_protocol_config", UpstreamProtocol::AsDownstream),
+        ] {
+            options.message(choice, |chosen| {
+                chosen.message("http_protocol_options", |http1| read_http1_common(&http1));
+                if chosen.has("http3_protocol_options") {
+                    chosen.ignore(&["http3_protocol_options", "alternate_protocols_cache_options"]);
+                    chosen.unsupported("http3_protocol_options", "Weir does not speak HTTP/3 to upstreams yet");
                 }
-            }
-        });
+                let http2 = chosen.message("http2_protocol_options", |http2| http2::read(&http2, RESPONSE_HEAD));
+                // With `auto_config` both versions are spoken, whatever is said of them.
+                match http2.or_else(|| (choice != "explicit_http_config").then(upstream_http2)) {
+                    Some(http2) if choice != "use_downstream_protocol_config" || chosen.has("http2_protocol_options") => {
+                        protocol = make(http2)
+                    }
+                    _ => protocol = UpstreamProtocol::Http1,
+                }
+            });
+        }
     });
-    common
+    common.map(|common| (common, protocol))
 }
+
+fn upstream_http2() -> Http2Options {
+    Http2Options { max_header_bytes: RESPONSE_HEAD, ..Http2Options::default() }
+}
+
+/// Bytes of the largest response head.
+const RESPONSE_HEAD: u32 = limit::RESPONSE_HEAD_KB * 1024;
 
 fn read_balance(cluster: &Reader<'_>) -> Balance {
     const LEAST: Balance = Balance::LeastRequest { choices: 2 };

@@ -2,12 +2,13 @@
 
 use super::bootstrap::Draft;
 use super::reader::Reader;
-use super::{access_log, headers, route};
-use crate::config::{HttpManager, ServerHeader, UnderscoreAction, Upgrade};
+use super::{access_log, headers, http2, route};
+use crate::config::{Codec, HttpManager, ServerHeader, UnderscoreAction, Upgrade};
 use crate::filter::FilterFactory;
 use crate::http::Scheme;
 use crate::http::path::{EscapedSlashes, PathRules};
 use crate::http1::parse::HeadLimits;
+use crate::http2::Http2Options;
 use crate::limit;
 use crate::time::Duration;
 use std::net::IpAddr;
@@ -18,11 +19,16 @@ const HEADER_MUTATION: &str = "envoy.extensions.filters.http.header_mutation.v3.
 const PRESERVE_CASE: &str = "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig";
 
 pub(super) fn read(manager: &Reader<'_>, draft: &mut Draft) -> Option<HttpManager> {
-    match manager.enumeration("codec_type") {
-        0 | 1 => {}
-        _ => manager.unsupported("codec_type", "Weir serves HTTP/1.1 only so far"),
-    }
-    manager.no_effect(&["http2_protocol_options", "http3_protocol_options"], "Weir serves HTTP/1.1 only so far");
+    let codec = match manager.enumeration("codec_type") {
+        0 => Codec::Auto,
+        1 => Codec::Http1,
+        2 => Codec::Http2,
+        _ => {
+            manager.unsupported("codec_type", "Weir serves HTTP/1 and HTTP/2 so far");
+            Codec::Auto
+        }
+    };
+    manager.no_effect(&["http3_protocol_options"], "Weir does not serve HTTP/3 yet");
     manager.ignore(&["drain_timeout", "add_proxy_protocol_connection_state", "proxy_100_continue", "early_header_mutation_extensions"]);
     let (filters, suppress_envoy_headers) = read_filters(manager);
     let mut access_logs = Vec::new();
@@ -36,6 +42,9 @@ pub(super) fn read(manager: &Reader<'_>, draft: &mut Draft) -> Option<HttpManage
     let routes = manager.message("route_config", |table| route::read_table(&table, &draft.cluster_names));
     let common = manager.message("common_http_protocol_options", |options| read_common(&options)).unwrap_or_default();
     let http1 = manager.message("http_protocol_options", |options| read_http1(&options)).unwrap_or_default();
+    let head_bytes = manager.u32("max_request_headers_kb").unwrap_or(limit::HEAD_KB) * 1024;
+    let http2 = manager.message("http2_protocol_options", |options| http2::read(&options, head_bytes));
+    let http2 = http2.unwrap_or_else(|| Http2Options { max_header_bytes: head_bytes, ..Http2Options::default() });
     let timeout = |name: &str, default: Option<Duration>| match manager.duration(name) {
         None => default,
         Some(Duration::ZERO) => None,
@@ -47,10 +56,7 @@ pub(super) fn read(manager: &Reader<'_>, draft: &mut Draft) -> Option<HttpManage
         filters,
         suppress_envoy_headers,
         access_logs,
-        limits: HeadLimits {
-            bytes: manager.u32("max_request_headers_kb").unwrap_or(limit::HEAD_KB) as usize * 1024,
-            fields: common.max_headers.unwrap_or(limit::HEADERS),
-        },
+        limits: HeadLimits { bytes: head_bytes as usize, fields: common.max_headers.unwrap_or(limit::HEADERS) },
         path_rules: PathRules {
             normalize: manager.flag("normalize_path"),
             merge_slashes: manager.flag("merge_slashes"),
@@ -91,6 +97,8 @@ pub(super) fn read(manager: &Reader<'_>, draft: &mut Draft) -> Option<HttpManage
         accept_http_10: http1.accept_http_10,
         default_host: http1.default_host,
         allow_chunked_length: http1.allow_chunked_length,
+        codec,
+        http2,
         upgrades: read_upgrades(manager),
     })
 }

@@ -12,6 +12,7 @@ mod cluster;
 mod diagnostic;
 mod dump;
 mod headers;
+mod http2;
 mod listener;
 mod manager;
 mod matcher;
