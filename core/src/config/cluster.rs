@@ -30,6 +30,8 @@ pub struct Cluster {
     pub max_requests_per_connection: Option<u32>,
     /// Largest response heads.
     pub limits: HeadLimits,
+    /// TLS, if its hosts are spoken to in it.
+    pub tls: Option<Arc<super::UpstreamTls>>,
 }
 
 /// Where hosts come from.

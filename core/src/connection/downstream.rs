@@ -13,6 +13,7 @@ use crate::id::{ExchangeId, ListenerId};
 use crate::record::Addresses;
 use crate::time::Instant;
 use crate::timer::Deadlines;
+use crate::tls_info::TlsInfo;
 use std::sync::Arc;
 
 crate::reasons! {
@@ -26,6 +27,8 @@ crate::reasons! {
         Lifetime,
         /// A closing connection's peer has not closed after `delayed_close_timeout`.
         Linger,
+        /// Its first bytes, or its TLS handshake, took longer than they may.
+        Open,
     }
 }
 
@@ -61,7 +64,7 @@ pub struct Downstream {
     /// Reads the request body of the current exchange.
     pub body: Decoder,
     /// Deadlines.
-    pub deadlines: Deadlines<4>,
+    pub deadlines: Deadlines<5>,
     /// The live entry in the timer queue that exchanges on this connection share.
     pub exchange_alarm: Instant,
     /// Since when it has been waiting for a request.
@@ -78,6 +81,10 @@ pub struct Downstream {
     pub client_closes: bool,
     /// The connection manager as of the latest request.
     pub manager: Arc<ManagerState>,
+    /// The filter chain that it came in by, once that is known.
+    pub chain: Option<usize>,
+    /// What its TLS handshake came to.
+    pub tls: Option<Arc<TlsInfo>>,
 }
 
 impl Downstream {

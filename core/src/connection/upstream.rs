@@ -7,11 +7,14 @@
 //! ```
 
 use super::{PartialHead, Wire};
+use crate::config::UpstreamTls;
 use crate::http1::body::Decoder;
 use crate::id::{ClusterId, ExchangeId, HostId};
 use crate::record::Addresses;
 use crate::time::Instant;
 use crate::timer::Deadlines;
+use crate::tls_info::TlsInfo;
+use std::sync::Arc;
 
 crate::reasons! {
     /// Why an upstream connection has a deadline.
@@ -55,6 +58,10 @@ pub struct Upstream {
     pub priority: usize,
     /// Both ends, once connected.
     pub addresses: Option<Addresses>,
+    /// The TLS settings that it was made with, if any.
+    pub security: Option<Arc<UpstreamTls>>,
+    /// What its TLS handshake came to.
+    pub tls: Option<Arc<TlsInfo>>,
     /// Its number in the process.
     pub number: u64,
     /// When it was there.

@@ -1,6 +1,6 @@
 //! Tries: choosing a host, getting a connection, sending the request, and what follows a failure.
 
-use super::{Action, Engine};
+use super::{Action, ConnectTls, Engine};
 use crate::config::HostRewrite;
 use crate::connection::{Connection, PartialHead, Upstream, UpstreamDeadline, UpstreamPhase, Wire};
 use crate::exchange::{ExchangeDeadline, Failure, Plan, ResponsePhase, outbound};
@@ -16,6 +16,7 @@ use crate::time::Instant;
 use crate::timer::{Deadlines, Owner};
 use bytes::Bytes;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 impl Engine {
     /// Chooses a host and gets a connection to it, now or as soon as one is free.
@@ -97,6 +98,10 @@ impl Engine {
                 shared.starved.release();
             }
             let (address, timeout) = (host.address, cluster.config.connect_timeout);
+            let tls = cluster.config.tls.as_ref().map(|config| ConnectTls {
+                server_name: Arc::clone(if config.auto_host_sni && !host.hostname.is_empty() { &host.hostname } else { &config.sni }),
+                config: Arc::clone(config),
+            });
             host.pool.connecting += 1;
             host.pool.connections += 1;
             cluster.connections += 1;
@@ -112,6 +117,8 @@ impl Engine {
                     host: host_id,
                     priority,
                     addresses: None,
+                    security: tls.as_ref().map(|tls| Arc::clone(&tls.config)),
+                    tls: None,
                     number: self.answers.number(|| self.shared.number_connection()),
                     connected: None,
                     phase: UpstreamPhase::Connecting,
@@ -122,7 +129,7 @@ impl Engine {
                     last: false,
                 }))
             });
-            self.out.actions.push_back(Action::Connect { conn, address });
+            self.out.actions.push_back(Action::Connect { conn, address, tls });
         }
     }
 
@@ -152,6 +159,7 @@ impl Engine {
         let attempt = &mut exchange.attempt;
         (attempt.conn, attempt.reused, attempt.fresh) = (Some(conn_id), conn.requests > 1, false);
         exchange.record.upstream = conn.addresses;
+        exchange.record.upstream_tls.clone_from(&conn.tls);
         exchange.record.upstream_connection = Some(conn.number);
         exchange.record.upstream_connect = conn.connected.map(|connected| (conn.since, connected));
         exchange.record.upstream_start.get_or_insert(now);

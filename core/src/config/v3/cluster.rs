@@ -1,16 +1,17 @@
 //! `envoy.config.cluster.v3.Cluster`.
 
 use super::bootstrap::port;
-use super::listener::read_transport;
+use super::listener::{Transport, read_transport};
 use super::manager::{Common, read_common, read_http1_common};
 use super::reader::Reader;
+use super::tls;
 use crate::config::{Balance, Breakers, Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint, RetryBudget};
 use crate::http1::parse::HeadLimits;
 use crate::limit;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-pub(super) fn read(cluster: &Reader<'_>) -> Option<Cluster> {
+pub(super) fn read(cluster: &Reader<'_>, secrets: &tls::Secrets) -> Option<Cluster> {
     let name: Arc<str> = cluster.str("name")?.into();
     cluster.ignore(&[
         "metadata",
@@ -19,7 +20,12 @@ pub(super) fn read(cluster: &Reader<'_>) -> Option<Cluster> {
         "track_cluster_stats",
         "wait_for_warm_on_init",
     ]);
-    cluster.message("transport_socket", |socket| read_transport(&socket));
+    let transport = match cluster.has("transport_socket") {
+        true => {
+            cluster.message("transport_socket", |socket| read_transport(&socket, |config| tls::read_upstream(config, secrets))).flatten()
+        }
+        false => Some(Transport::Plain),
+    };
     let mut common = cluster.message("common_http_protocol_options", |options| read_common(&options)).unwrap_or_default();
     if let Some(options) = read_extensions(cluster) {
         common = options;
@@ -39,6 +45,10 @@ pub(super) fn read(cluster: &Reader<'_>) -> Option<Cluster> {
         max_connection_duration: common.max_connection_duration,
         max_requests_per_connection: max_requests,
         limits: HeadLimits { bytes: limit::RESPONSE_HEAD_KB as usize * 1024, fields: common.max_headers.unwrap_or(limit::HEADERS) },
+        tls: match transport? {
+            Transport::Plain => None,
+            Transport::Tls(tls) => Some(Arc::new(tls?)),
+        },
     })
 }
 
@@ -49,6 +59,13 @@ fn read_extensions(cluster: &Reader<'_>) -> Option<Common> {
         if options.type_name() != "envoy.extensions.upstreams.http.v3.HttpProtocolOptions" {
             return options.error_here(format!("Weir does not implement {} yet", options.type_name()));
         }
+        options.message("upstream_http_protocol_options", |names| {
+            for name in ["auto_sni", "auto_san_validation"] {
+                if names.flag(name) {
+                    names.unsupported(name, "Weir does not name the server after a request yet: set `sni` or `auto_host_sni`");
+                }
+            }
+        });
         common = options.message("common_http_protocol_options", |options| read_common(&options)).or(Some(Common::default()));
         options.message("explicit_http_config", |explicit| {
             explicit.message("http_protocol_options", |http1| read_http1_common(&http1));
