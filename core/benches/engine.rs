@@ -39,7 +39,7 @@ fn routes(c: &mut Criterion) {
     parse::request(REQUEST, parse::HeadLimits::default(), &mut head).expect("a request");
     for count in [1, 100, 10_000] {
         let config = config(count);
-        let table = Arc::clone(&config.listeners[0].http.routes);
+        let table = Arc::clone(&config.listeners[0].chains[0].http.routes);
         group.bench_function(format!("of {count}"), |b| b.iter(|| router::find(&table, black_box(&head), &mut rng)));
     }
 }

@@ -24,6 +24,7 @@ pub mod http1;
 pub mod http2;
 pub mod id;
 pub mod limit;
+pub mod listener;
 pub mod map;
 pub mod plant;
 pub mod record;
@@ -33,5 +34,6 @@ pub mod shared;
 pub mod stats;
 pub mod time;
 pub mod timer;
+pub mod tls_info;
 
 pub use engine::Engine;

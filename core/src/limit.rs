@@ -134,3 +134,23 @@ pub const PREMATURE_RESET_STREAMS: u32 = 500;
 
 /// A reset is early when the stream is younger (`overload.premature_reset_min_stream_lifetime_seconds`: 1).
 pub const PREMATURE_RESET_AGE: Duration = Duration::from_secs(1);
+
+/// Time for a TLS handshake on a client's connection (`FilterChain.transport_socket_connect_timeout`). Envoy's default
+/// is none, which lets a client that says nothing hold a connection for ever.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Time for a client's first bytes, where the choice of a filter chain needs them
+/// (`Listener.listener_filters_timeout`: 15 s).
+pub const LISTENER_FILTERS: Duration = Duration::from_secs(15);
+
+/// Largest client hello that is looked at before a filter chain is chosen (`TlsInspector.max_client_hello_size`:
+/// 16 KiB).
+pub const CLIENT_HELLO: usize = 16 << 10;
+
+/// Sessions kept for resumption, of clients for each filter chain and of servers for each cluster. Envoy keeps
+/// 20,480 of clients (BoringSSL's default) and `UpstreamTlsContext.max_session_keys` (1) of servers for each
+/// connection pool.
+pub const TLS_SESSIONS: usize = 4096;
+
+/// How long a session may be resumed (`DownstreamTlsContext.session_timeout`: 2 h, BoringSSL's default).
+pub const TLS_SESSION_LIFE: Duration = Duration::from_secs(7200);

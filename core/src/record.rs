@@ -2,6 +2,7 @@
 
 use crate::http::Version;
 use crate::time::{Duration, Instant, Wall};
+use crate::tls_info::TlsInfo;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -162,6 +163,10 @@ pub struct Record {
     pub attempts: u32,
     /// Why connecting failed, if it did.
     pub transport_failure: Option<Box<str>>,
+    /// TLS of the client's connection.
+    pub tls: Option<Arc<TlsInfo>>,
+    /// TLS of the upstream connection.
+    pub upstream_tls: Option<Arc<TlsInfo>>,
 }
 
 impl Record {
@@ -206,6 +211,8 @@ impl Record {
             cluster: None,
             attempts: 0,
             transport_failure: None,
+            tls: None,
+            upstream_tls: None,
         }
     }
 }

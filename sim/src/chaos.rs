@@ -93,7 +93,7 @@ impl Chaos {
             }
             (7, _) => {
                 if let Some(conn) = self.connecting.pop() {
-                    let result = if how.is_multiple_of(4) { Err(ConnectError("refused".into())) } else { Ok(addresses()) };
+                    let result = if how.is_multiple_of(4) { Err(ConnectError::new("refused")) } else { Ok(addresses().into()) };
                     self.engine.handle_connected(conn, result, self.now);
                 }
             }

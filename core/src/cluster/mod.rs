@@ -105,13 +105,15 @@ impl ClusterState {
         if self.config.discovery != config.discovery {
             self.keep_answers(&config);
         }
+        let other_tls = self.config.tls != config.tls;
         self.config = config;
         self.hosts.set_balance(self.config.balance);
         // A cluster whose every name is new keeps its hosts until DNS has answered.
-        match !self.questions().is_empty() && self.answers.iter().all(Vec::is_empty) {
+        let gone = match !self.questions().is_empty() && self.answers.iter().all(Vec::is_empty) {
             true => Vec::new(),
             false => self.rebuild(),
-        }
+        };
+        if other_tls { self.hosts.ids() } else { gone }
     }
 
     /// Names that were resolved before keep their addresses until DNS says otherwise.

@@ -36,6 +36,8 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// Largest response heads.
     pub limits: HeadLimits,
+    /// TLS, if its hosts are spoken to in it.
+    pub tls: Option<Arc<super::UpstreamTls>>,
 }
 
 /// `HttpProtocolOptions.upstream_protocol_options`.

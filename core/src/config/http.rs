@@ -85,6 +85,41 @@ pub struct HttpManager {
     pub http2: Http2Options,
     /// Protocols that a client may upgrade to.
     pub upgrades: Vec<Upgrade>,
+    /// What happens to `x-forwarded-client-cert`.
+    pub client_cert: ClientCert,
+}
+
+/// `forward_client_cert_details` and `set_current_client_cert_details`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub struct ClientCert {
+    /// What happens to the header.
+    pub forward: ForwardClientCert,
+    /// The certificate's subject is written.
+    pub subject: bool,
+    /// The certificate itself is written.
+    pub cert: bool,
+    /// The certificate and those that came with it are written.
+    pub chain: bool,
+    /// Its DNS names are written.
+    pub dns: bool,
+    /// Its URIs are written.
+    pub uri: bool,
+}
+
+/// `ForwardClientCertDetails`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub enum ForwardClientCert {
+    /// Remove it.
+    #[default]
+    Sanitize,
+    /// Leave it, if the client showed a certificate.
+    ForwardOnly,
+    /// Add this connection's certificate, if the client showed one.
+    AppendForward,
+    /// Only this connection's certificate.
+    SanitizeSet,
+    /// Leave it, whoever sent it.
+    AlwaysForwardOnly,
 }
 
 /// `codec_type`.

@@ -11,19 +11,21 @@ mod listener;
 mod path_index;
 mod retry;
 mod route;
+pub mod tls;
 pub mod v3;
 
 pub use access_log::{AccessLog, Comparison, LogFilter, LogFormat, LogSink};
 pub use cluster::{Balance, Breakers, Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint, RetryBudget, UpstreamProtocol};
 pub use domains::Domains;
-pub use http::{Codec, HttpManager, ServerHeader, UnderscoreAction, Upgrade};
-pub use listener::{Bind, Listener};
+pub use http::{ClientCert, Codec, ForwardClientCert, HttpManager, ServerHeader, UnderscoreAction, Upgrade};
+pub use listener::{Bind, FilterChain, Inspection, Listener};
 pub use path_index::PathIndex;
 pub use retry::{RetryOn, RetryPolicy};
 pub use route::{
     Action, AppendAction, ClusterChoice, Forward, HeaderEdit, HeaderEdits, HeaderMatch, HostRewrite, PathMatch, PathRewrite, QueryMatch,
     Redirect, Reply, Route, RouteMatch, RouteTable, TextMatch, ValueMatch, VirtualHost,
 };
+pub use tls::{DownstreamTls, UpstreamTls};
 
 use crate::map::Map;
 use std::net::SocketAddr;

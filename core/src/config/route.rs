@@ -104,6 +104,28 @@ pub enum TextMatch {
     Regex(Regex),
 }
 
+impl TextMatch {
+    /// Whether a text fits.
+    pub fn matches(&self, value: &[u8]) -> bool {
+        let equal = |a: &[u8], b: &str, ignore_case: bool| match ignore_case {
+            true => a.eq_ignore_ascii_case(b.as_bytes()),
+            false => a == b.as_bytes(),
+        };
+        match self {
+            TextMatch::Exact { text, ignore_case } => equal(value, text, *ignore_case),
+            TextMatch::Prefix { text, ignore_case } => value.get(..text.len()).is_some_and(|start| equal(start, text, *ignore_case)),
+            TextMatch::Suffix { text, ignore_case } => {
+                value.len().checked_sub(text.len()).is_some_and(|from| equal(&value[from..], text, *ignore_case))
+            }
+            TextMatch::Contains { text, ignore_case: false } => memchr::memmem::find(value, text.as_bytes()).is_some(),
+            TextMatch::Contains { text, ignore_case: true } => {
+                memchr::memmem::find(&value.to_ascii_lowercase(), text.to_ascii_lowercase().as_bytes()).is_some()
+            }
+            TextMatch::Regex(regex) => regex.is_match(value),
+        }
+    }
+}
+
 /// What a header's value must be.
 #[derive(Clone, Debug)]
 pub enum ValueMatch {

@@ -15,6 +15,7 @@ use crate::id::{ExchangeId, ListenerId};
 use crate::record::Addresses;
 use crate::time::Instant;
 use crate::timer::Deadlines;
+use crate::tls_info::TlsInfo;
 use std::sync::Arc;
 
 crate::reasons! {
@@ -32,6 +33,8 @@ crate::reasons! {
         Flush,
         /// `connection_keepalive`: a PING is due, or its answer.
         Keepalive,
+        /// Its first bytes, or its TLS handshake, took longer than they may.
+        Open,
     }
 }
 
@@ -71,7 +74,7 @@ pub struct Downstream {
     /// Reads the request body of the current exchange.
     pub body: Decoder,
     /// Deadlines.
-    pub deadlines: Deadlines<6>,
+    pub deadlines: Deadlines<7>,
     /// The live entry in the timer queue that exchanges on this connection share.
     pub exchange_alarm: Instant,
     /// Since when it has been waiting for a request.
@@ -90,6 +93,10 @@ pub struct Downstream {
     pub client_closes: bool,
     /// The connection manager as of the latest request.
     pub manager: Arc<ManagerState>,
+    /// The filter chain that it came in by, once that is known.
+    pub chain: Option<usize>,
+    /// What its TLS handshake came to.
+    pub tls: Option<Arc<TlsInfo>>,
 }
 
 impl Downstream {

@@ -9,12 +9,15 @@
 
 use super::{PartialHead, Wire};
 use crate::cluster::PoolKind;
+use crate::config::UpstreamTls;
 use crate::http1::body::Decoder;
 use crate::http2::Session;
 use crate::id::{ClusterId, ExchangeId, HostId};
 use crate::record::Addresses;
 use crate::time::Instant;
 use crate::timer::Deadlines;
+use crate::tls_info::TlsInfo;
+use std::sync::Arc;
 
 crate::reasons! {
     /// Why an upstream connection has a deadline.
@@ -66,6 +69,10 @@ pub struct Upstream {
     pub priority: usize,
     /// Both ends, once connected.
     pub addresses: Option<Addresses>,
+    /// The TLS settings that it was made with, if any.
+    pub security: Option<Arc<UpstreamTls>>,
+    /// What its TLS handshake came to.
+    pub tls: Option<Arc<TlsInfo>>,
     /// Its number in the process.
     pub number: u64,
     /// When it was there.
@@ -82,10 +89,6 @@ pub struct Upstream {
     pub requests: u32,
     /// A PING was sent to see whether it is there.
     pub asked: bool,
-    /// It is encrypted.
-    pub is_secure: bool,
-    /// The protocol that its TLS handshake agreed on.
-    pub alpn: Option<Box<[u8]>>,
     /// May not be used again after this response.
     pub last: bool,
 }

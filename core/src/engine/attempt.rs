@@ -1,7 +1,7 @@
 //! Tries: choosing a host, getting a connection, sending the request, and what follows a failure.
 
 use super::sides::Carrier;
-use super::{Action, Engine};
+use super::{Action, ConnectTls, Engine};
 use crate::cluster::PoolKind;
 use crate::config::HostRewrite;
 use crate::connection::{Connection, PartialHead, Upstream, UpstreamDeadline, UpstreamPhase, Wire};
@@ -18,6 +18,7 @@ use crate::time::Instant;
 use crate::timer::{Deadlines, Owner};
 use bytes::Bytes;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 impl Engine {
     /// Chooses a host and gets a connection to it, now or as soon as one is free.
@@ -84,7 +85,7 @@ impl Engine {
         loop {
             let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
             let Some(host) = cluster.hosts.get_mut(host_id) else { return };
-            let address = host.address;
+            let (address, hostname) = (host.address, Arc::clone(&host.hostname));
             let pool = host.pool(kind);
             if pool.waiting() <= pool.expected {
                 return;
@@ -107,6 +108,10 @@ impl Engine {
                 shared.starved.release();
             }
             let timeout = cluster.config.connect_timeout;
+            let tls = cluster.config.tls.as_ref().map(|config| ConnectTls {
+                server_name: Arc::clone(if config.auto_host_sni && !hostname.is_empty() { &hostname } else { &config.sni }),
+                config: Arc::clone(config),
+            });
             pool.connecting += 1;
             pool.connections += 1;
             pool.expected += carries;
@@ -124,6 +129,8 @@ impl Engine {
                     carries,
                     priority,
                     addresses: None,
+                    security: tls.as_ref().map(|tls| Arc::clone(&tls.config)),
+                    tls: None,
                     number: self.answers.number(|| self.shared.number_connection()),
                     connected: None,
                     phase: UpstreamPhase::Connecting,
@@ -132,12 +139,10 @@ impl Engine {
                     since: now,
                     requests: 0,
                     asked: false,
-                    is_secure: false,
-                    alpn: None,
                     last: false,
                 }))
             });
-            self.out.actions.push_back(Action::Connect { conn, address });
+            self.out.actions.push_back(Action::Connect { conn, address, tls });
         }
     }
 
@@ -173,6 +178,7 @@ impl Engine {
         let attempt = &mut exchange.attempt;
         (attempt.conn, attempt.reused, attempt.fresh) = (Some(conn_id), conn.requests > 1, false);
         exchange.record.upstream = conn.addresses;
+        exchange.record.upstream_tls.clone_from(&conn.tls);
         exchange.record.upstream_connection = Some(conn.number);
         exchange.record.upstream_connect = conn.connected.map(|connected| (conn.since, connected));
         exchange.record.upstream_start.get_or_insert(now);

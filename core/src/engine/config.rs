@@ -1,8 +1,9 @@
 //! Configs and DNS answers: what changes the set of listeners, clusters and hosts.
 
+use super::chains::Chains;
 use super::{Action, Engine, Event, ListenerState};
 use crate::cluster::{ClusterDeadline, ClusterState, DnsError, Resolved};
-use crate::config::{Config, Listener};
+use crate::config::{Config, FilterChain, Listener};
 use crate::drain::{DrainPhase, DrainScope};
 use crate::exchange::ManagerState;
 use crate::id::{ClusterId, HostId, ListenerId, QueryId};
@@ -29,22 +30,26 @@ impl Engine {
     }
 
     fn apply_listener(&mut self, listener: &Arc<Listener>, config: &Arc<Config>) -> ListenerId {
-        let manager = Arc::new(ManagerState {
-            snapshot: Arc::clone(config),
-            config: Arc::clone(&listener.http),
-            stats: self.registry.block(Scope::Http, &listener.http.stat_prefix),
-            buffer_limit: listener.buffer_limit,
-        });
+        let manager = |chain: &FilterChain| {
+            Arc::new(ManagerState {
+                snapshot: Arc::clone(config),
+                config: Arc::clone(&chain.http),
+                stats: self.registry.block(Scope::Http, &chain.http.stat_prefix),
+                buffer_limit: listener.buffer_limit,
+            })
+        };
         // One that has moved is another: connections to the old address are drained.
         if let Some((id, state)) = self.listeners.iter_mut().find(|(_, state)| is_same(&state.config, listener)) {
             state.config = Arc::clone(listener);
-            state.manager = manager;
+            state.chains.update(listener, manager);
             state.drain = DrainPhase::Serving;
             return id;
         }
+        let mut chains = Chains::default();
+        chains.update(listener, manager);
         self.listeners.insert(ListenerState {
             config: Arc::clone(listener),
-            manager,
+            chains,
             stats: self.registry.block(Scope::Listener, &stat_name(listener)),
             count: self.shared.listener(&listener.name),
             drain: DrainPhase::Serving,

@@ -10,6 +10,7 @@ use crate::http1::{Reject, parse};
 use crate::http2::PREFACE_HEAD;
 use crate::id::{ConnId, ListenerId};
 use crate::limit;
+use crate::listener::{Arrival, Hello};
 use crate::plant::{Plant, is_planted};
 use crate::record::Addresses;
 use crate::stats::{HttpStat, ListenerStat, Timing};
@@ -21,6 +22,15 @@ use std::sync::Arc;
 impl Engine {
     pub(super) fn accept(&mut self, on: ListenerId, addresses: Addresses, now: Instant) -> Result<ConnId, Refused> {
         let listener = self.listeners.get_mut(on).ok_or(Refused::UnknownListener)?;
+        let chain = match listener.chains.inspecting {
+            true => None,
+            false => listener.chains.choose(&Arrival { addresses, hello: Hello::default() }),
+        };
+        let Some(manager) = listener.chains.get(chain).or_else(|| listener.chains.any().filter(|_| listener.chains.inspecting)) else {
+            listener.stats.inc(ListenerStat::NoFilterChain);
+            return Err(Refused::NoFilterChain);
+        };
+        let manager = Arc::clone(&manager.manager);
         let max = u32::try_from(self.config.max_connections).unwrap_or(u32::MAX);
         if !self.answers.acquire(&self.shared.connections, max) {
             listener.stats.inc(ListenerStat::GlobalCxOverflow);
@@ -35,9 +45,11 @@ impl Engine {
         listener.connections += 1;
         listener.stats.inc(ListenerStat::CxTotal);
         listener.stats.inc(ListenerStat::CxActive);
-        let manager = Arc::clone(&listener.manager);
-        for stat in [HttpStat::CxTotal, HttpStat::CxActive, HttpStat::CxHttp1Total, HttpStat::CxHttp1Active] {
-            manager.stats.inc(stat);
+        if let Some(chain) = chain {
+            listener.chains.joined(chain);
+            for stat in [HttpStat::CxTotal, HttpStat::CxActive, HttpStat::CxHttp1Total, HttpStat::CxHttp1Active] {
+                manager.stats.inc(stat);
+            }
         }
         let conn = Downstream {
             wire: Wire::default(),
@@ -57,18 +69,17 @@ impl Engine {
             asked: false,
             client_closes: false,
             manager,
+            chain,
+            tls: None,
         };
         let id = self.connections.insert(Connection::Downstream(Box::new(conn)));
-        self.arm_downstream(id, now);
-        if self.speaks_http2_only(id) {
-            self.start_http2(id, b"", now);
-        }
+        self.begin_opening(id, now);
         self.forget_dead_timers();
         Ok(id)
     }
 
     /// Deadlines of a connection that was just accepted.
-    fn arm_downstream(&mut self, id: ConnId, now: Instant) {
+    pub(super) fn arm_downstream(&mut self, id: ConnId, now: Instant) {
         self.arm_idle(id);
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
         if let Some(lifetime) = conn.manager.config.max_connection_duration {
@@ -247,10 +258,12 @@ impl Engine {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
         let (exchange, stats) = (conn.exchange(), Arc::clone(&conn.manager.stats));
         let busy = conn.session().is_some_and(|session| session.streams() > 0);
-        stats.inc(match why {
-            IoFault::Closed => HttpStat::CxDestroyLocal,
-            IoFault::Reset => HttpStat::CxDestroyRemote,
-        });
+        if conn.chain.is_some() {
+            stats.inc(match why {
+                IoFault::Closed => HttpStat::CxDestroyLocal,
+                IoFault::Reset => HttpStat::CxDestroyRemote,
+            });
+        }
         if let Some(exchange) = exchange {
             stats.inc(HttpStat::CxDestroyRemoteActive);
             self.abandon(exchange, now);
@@ -277,12 +290,16 @@ impl Engine {
             self.shared.connections.release();
         }
         let stats = &conn.manager.stats;
-        stats.inc(HttpStat::CxDestroy);
-        stats.dec(HttpStat::CxActive);
-        stats.dec(if conn.is_http2 { HttpStat::CxHttp2Active } else { HttpStat::CxHttp1Active });
+        // Who left before its chain was known was nobody's.
+        if conn.chain.is_some() {
+            stats.inc(HttpStat::CxDestroy);
+            stats.dec(HttpStat::CxActive);
+            stats.dec(if conn.is_http2 { HttpStat::CxHttp2Active } else { HttpStat::CxHttp1Active });
+        }
         stats.time(Timing::Connection, now.since(conn.since).as_millis() as u64);
         if let Some(listener) = self.listeners.get_mut(conn.listener) {
             listener.connections -= 1;
+            listener.chains.left(conn.chain);
             listener.count.release();
             listener.stats.dec(ListenerStat::CxActive);
             listener.stats.inc(ListenerStat::CxDestroy);
@@ -345,6 +362,9 @@ impl Engine {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
         let stats = Arc::clone(&conn.manager.stats);
         match (why, &conn.phase) {
+            (DownstreamDeadline::Open, _) => self.opening_timed_out(id, now),
+            // It has a deadline of its own until it is open.
+            (DownstreamDeadline::Idle, _) if conn.deadlines.get(DownstreamDeadline::Open).is_some() => {}
             (DownstreamDeadline::Idle, DownstreamPhase::Head(_)) => {
                 stats.inc(HttpStat::CxIdleTimeout);
                 self.out.actions.push_back(Action::CloseIfIdle(id));
@@ -412,8 +432,14 @@ impl Engine {
     }
 
     /// Whether clients of this connection's listener can only speak HTTP/2.
-    fn speaks_http2_only(&self, id: ConnId) -> bool {
+    pub(super) fn speaks_http2_only(&self, id: ConnId) -> bool {
         matches!(self.connections.get(id), Some(Connection::Downstream(conn)) if conn.manager.config.codec == Codec::Http2)
+    }
+
+    /// Whether the TLS handshake agreed on HTTP/2.
+    pub(super) fn agreed_on_http2(&self, id: ConnId) -> bool {
+        let Some(Connection::Downstream(conn)) = self.connections.get(id) else { return false };
+        conn.manager.config.codec == Codec::Auto && conn.tls.as_ref().is_some_and(|tls| *tls.alpn == *b"h2")
     }
 
     /// Whether what looks like the first head is the beginning of HTTP/2.

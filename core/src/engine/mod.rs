@@ -7,6 +7,7 @@
 
 mod access_log;
 mod attempt;
+mod chains;
 mod config;
 mod downstream;
 mod drain;
@@ -16,6 +17,7 @@ mod outputs;
 mod reply;
 mod request;
 mod response;
+mod secure;
 mod sides;
 mod streams_down;
 mod streams_up;
@@ -27,7 +29,8 @@ mod upstream;
 
 pub use drain::EngineDeadline;
 pub use explain::{Ended, Step};
-pub use outputs::{Action, ConnectError, Event, IoFault, Refused, Transmit};
+pub use outputs::{Action, ConnectError, ConnectTls, Event, IoFault, Refused, Transmit, Transport};
+pub use secure::Opening;
 pub use timeouts::{Deadline, Why};
 
 use crate::answers::Answers;
@@ -36,7 +39,7 @@ use crate::cluster::{ClusterState, DnsError, Resolved};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::drain::{DrainPhase, DrainScope};
-use crate::exchange::{Exchange, ManagerState};
+use crate::exchange::Exchange;
 use crate::id::{ClusterId, ConnId, ExchangeId, ListenerId, QueryId};
 use crate::map::Map;
 use crate::record::Addresses;
@@ -46,6 +49,7 @@ use crate::stats::{Block, Registry};
 use crate::time::{Instant, Wall, WallClock};
 use crate::timer::{Deadlines, TimerQueue};
 use bytes::BytesMut;
+use chains::Chains;
 use outputs::Outputs;
 use slotmap::SlotMap;
 use std::sync::Arc;
@@ -86,7 +90,7 @@ pub struct Engine {
 #[derive(Debug)]
 struct ListenerState {
     config: Arc<crate::config::Listener>,
-    manager: Arc<ManagerState>,
+    chains: Chains,
     stats: Arc<Block>,
     count: Arc<Count>,
     drain: DrainPhase,
@@ -189,13 +193,13 @@ impl Engine {
         self.taped(|log| log.wall(wall, now), |engine| engine.clock.wall = WallClock::new(wall, now));
     }
 
-    /// A client has connected. An `Err` means: close it.
+    /// A client has connected. An `Err` means: close it. Ask [`Self::opening`] what comes before its first byte.
     pub fn handle_accept(&mut self, on: ListenerId, addresses: Addresses, now: Instant) -> Result<ConnId, Refused> {
         self.taped_accept(on, addresses, now)
     }
 
     /// A connection that [`Action::Connect`] asked for is there, or could not be made.
-    pub fn handle_connected(&mut self, conn: ConnId, result: Result<Addresses, ConnectError>, now: Instant) {
+    pub fn handle_connected(&mut self, conn: ConnId, result: Result<Transport, ConnectError>, now: Instant) {
         // What is recorded must be written before the engine takes it.
         match self.is_taped() {
             false => self.connected(conn, result, now),

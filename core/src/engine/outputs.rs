@@ -1,10 +1,14 @@
 //! What comes out of an engine.
 
 use crate::cluster::Question;
+use crate::config::UpstreamTls;
 use crate::connection::Wire;
 use crate::id::{ConnId, QueryId};
+use crate::record::Addresses;
+use crate::tls_info::{TlsFault, TlsInfo};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Something for the driver to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +19,11 @@ pub enum Action {
         conn: ConnId,
         /// Where to.
         address: SocketAddr,
+        /// Speak TLS on it; the connection is there when the handshake is done.
+        tls: Option<ConnectTls>,
     },
+    /// What is known of a client's first bytes must do: ask `opening` again.
+    Open(ConnId),
     /// There is something to send: ask `poll_transmit` until it has nothing.
     Transmit(ConnId),
     /// Read (and offer what was left again), or stop reading.
@@ -42,6 +50,23 @@ pub enum Action {
     Nudge,
 }
 
+/// TLS on a connection to an upstream host.
+#[derive(Clone, Debug)]
+pub struct ConnectTls {
+    /// The settings.
+    pub config: Arc<UpstreamTls>,
+    /// The server name to send; empty for none.
+    pub server_name: Arc<str>,
+}
+
+impl PartialEq for ConnectTls {
+    fn eq(&self, other: &ConnectTls) -> bool {
+        self.config == other.config && self.server_name == other.server_name
+    }
+}
+
+impl Eq for ConnectTls {}
+
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -60,7 +85,7 @@ pub enum Event {
     /// The drain of a listener that left the config has ended.
     ListenerDrained {
         /// Its name.
-        name: std::sync::Arc<str>,
+        name: Arc<str>,
     },
     /// A decision about an exchange, after [`Engine::explain`](super::Engine::explain).
     Step(super::Step),
@@ -87,15 +112,42 @@ pub enum Refused {
     /// The process has as many downstream connections as it may.
     #[error("the process's downstream connection limit is reached")]
     GlobalLimit,
+    /// None of the listener's filter chains is for it.
+    #[error("no filter chain is for it")]
+    NoFilterChain,
+}
+
+/// A connection that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// Both ends.
+    pub addresses: Addresses,
+    /// What the handshake came to, if it speaks TLS.
+    pub tls: Option<Arc<TlsInfo>>,
+}
+
+impl From<Addresses> for Transport {
+    fn from(addresses: Addresses) -> Transport {
+        Transport { addresses, tls: None }
+    }
 }
 
 /// Why a connection could not be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ConnectError(
-    /// What the operating system says.
-    pub Box<str>,
-);
+#[error("{text}")]
+pub struct ConnectError {
+    /// What the operating system says, or the handshake.
+    pub text: Box<str>,
+    /// It is the handshake that failed.
+    pub tls: Option<TlsFault>,
+}
+
+impl ConnectError {
+    /// The operating system's reason.
+    pub fn new(text: impl Into<Box<str>>) -> ConnectError {
+        ConnectError { text: text.into(), tls: None }
+    }
+}
 
 /// How a connection ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

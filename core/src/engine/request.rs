@@ -25,18 +25,21 @@ impl Engine {
     pub(super) fn new_exchange(&mut self, conn_id: ConnId, now: Instant) -> Option<Box<Exchange>> {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(conn_id) else { return None };
         if let Some(listener) = self.listeners.get(conn.listener)
-            && !Arc::ptr_eq(&conn.manager, &listener.manager)
+            && let Some(chain) = listener.chains.get(conn.chain)
+            && !Arc::ptr_eq(&conn.manager, &chain.manager)
             && !is_planted(Plant::MixedSnapshot)
         {
             let version = if conn.is_http2 { HttpStat::CxHttp2Active } else { HttpStat::CxHttp1Active };
             for gauge in [HttpStat::CxActive, version] {
                 conn.manager.stats.dec(gauge);
-                listener.manager.stats.inc(gauge);
+                chain.manager.stats.inc(gauge);
             }
-            conn.manager = Arc::clone(&listener.manager);
+            conn.manager = Arc::clone(&chain.manager);
         }
+        conn.last |= self.listeners.get(conn.listener).is_some_and(|listener| listener.chains.is_gone(conn.chain));
         let manager = Arc::clone(&conn.manager);
-        let record = Record::new(conn.number, conn.addresses, now, self.clock.wall.at(now));
+        let mut record = Record::new(conn.number, conn.addresses, now, self.clock.wall.at(now));
+        record.tls.clone_from(&conn.tls);
         let exchange = match self.spare.pop() {
             Some(mut spare) => {
                 spare.reset(conn_id, manager, record);
@@ -151,9 +154,9 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         if is_planted(Plant::MixedSnapshot)
             && let Some(Connection::Downstream(conn)) = self.connections.get(exchange.downstream)
-            && let Some(listener) = self.listeners.get(conn.listener)
+            && let Some(chain) = self.listeners.get(conn.listener).and_then(|listener| listener.chains.get(conn.chain))
         {
-            exchange.manager = Arc::clone(&listener.manager);
+            exchange.manager = Arc::clone(&chain.manager);
         }
         if exchange.request.is_connect() {
             return self.reply(id, 403, &Bytes::new(), "connect_failed", now);

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::taped::{discard, log_body, log_bytes};
+use super::upstream::is_same_security;
 use crate::connection::{Connection, UpstreamDeadline, UpstreamPhase};
 use crate::exchange::Failure;
 use crate::http::Scheme;
@@ -23,7 +24,7 @@ impl Engine {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
         let Some(cluster) = self.clusters.get_mut(conn.cluster) else { return };
         let kind = conn.pool;
-        let Some(options) = cluster.config.protocol.chosen(kind, conn.alpn.as_deref()) else {
+        let Some(options) = cluster.config.protocol.chosen(kind, conn.tls.as_ref().map(|tls| &*tls.alpn)) else {
             cluster.stats.inc(ClusterStat::CxHttp1Total);
             if let Some(host) = cluster.hosts.get_mut(conn.host) {
                 host.pool(kind).is_http1 = true;
@@ -50,14 +51,16 @@ impl Engine {
             let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { break };
             let used = conn.requests > 0;
             let (cluster_id, host_id, kind, last) = (conn.cluster, conn.host, conn.pool, conn.last);
+            let security = conn.security.clone();
             let Some(session) = conn.session() else { break };
             let room = if last { 0 } else { session.room() };
             let idle = session.streams() == 0;
             let done = session.is_leaving() || last;
             let Some(cluster) = self.clusters.get_mut(cluster_id) else { break };
-            let removed = cluster.removed;
+            let (removed, stale) = (cluster.removed, !is_same_security(&security, &cluster.config.tls));
             let Some(host) = cluster.hosts.get_mut(host_id) else { break };
-            let done = done || removed || host.removed;
+            // What was encrypted in another way, or not at all, is not for requests of the present config.
+            let done = done || removed || host.removed || stale;
             host.pool(kind).set_shared(id, room > 0 && !done);
             if idle && done {
                 self.close_upstream(id, now);
@@ -87,7 +90,7 @@ impl Engine {
         let protocol = self.upgrade_protocol(id);
         let Some(exchange) = self.exchanges.get_mut(id) else { return false };
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return false };
-        let scheme = if conn.is_secure { Scheme::Https } else { Scheme::Http };
+        let scheme = if conn.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let tunnels = protocol.is_some() || exchange.request.is_connect();
         let whole = exchange.request_done && exchange.body.is_empty() && exchange.trailers.is_empty() && !tunnels;
         let failure = match head::request(&exchange.request, protocol.as_deref(), scheme) {

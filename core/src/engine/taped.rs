@@ -167,10 +167,14 @@ fn add_action(digest: &mut Digest, action: &Action) {
         digest.word(word);
     };
     match action {
-        Action::Connect { conn, address } => {
+        Action::Connect { conn, address, tls } => {
             words(1, conn.to_u64());
             add_address(digest, *address);
+            if let Some(tls) = tls {
+                digest.bytes(tls.server_name.as_bytes());
+            }
         }
+        Action::Open(conn) => words(12, conn.to_u64()),
         Action::Transmit(conn) => words(2, conn.to_u64()),
         Action::SetReadable(conn, readable) => words(3 + u64::from(*readable), conn.to_u64()),
         Action::ShutdownWrite(conn) => words(5, conn.to_u64()),

@@ -1,35 +1,38 @@
 //! Connections to upstream hosts: made, used, pooled, closed.
 
 use super::taped::{discard, log_body, log_bytes, refuse, skip};
-use super::{Action, ConnectError, Engine, IoFault};
+use super::{Action, ConnectError, Engine, IoFault, Transport};
 use crate::cluster::{ClusterState, Pool, PoolKind};
+use crate::config::UpstreamTls;
 use crate::connection::{Connection, HeadInput, PartialHead, UpstreamDeadline, UpstreamPhase};
 use crate::exchange::Failure;
 use crate::http1::body::Piece;
 use crate::id::{ClusterId, ConnId, ExchangeId};
 use crate::plant::{Plant, is_planted};
-use crate::record::Addresses;
-use crate::stats::{ClusterStat, Timing};
+use crate::stats::{Block, ClusterStat, Timing};
 use crate::time::Instant;
 use crate::timer::Owner;
+use crate::tls_info::{TlsFault, TlsInfo};
 use bytes::{Buf, BytesMut};
+use std::sync::Arc;
 
 impl Engine {
-    pub(super) fn connected(&mut self, id: ConnId, result: Result<Addresses, ConnectError>, now: Instant) {
+    pub(super) fn connected(&mut self, id: ConnId, result: Result<Transport, ConnectError>, now: Instant) {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
         if !matches!(conn.phase, UpstreamPhase::Connecting) {
             return;
         }
         conn.deadlines.clear(UpstreamDeadline::Connect);
-        let addresses = match result {
-            Ok(addresses) => addresses,
+        let transport = match result {
+            Ok(transport) => transport,
             Err(error) => return self.connect_failed(id, Some(error), now),
         };
-        conn.addresses = Some(addresses);
+        (conn.addresses, conn.tls) = (Some(transport.addresses), transport.tls);
         conn.connected = Some(now);
         let (cluster_id, host_id, since) = (conn.cluster, conn.host, conn.since);
         let (kind, carries) = (conn.pool, conn.carries);
         let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
+        count_handshake(&cluster.stats, conn.tls.as_deref());
         cluster.stats.time(Timing::Connection, now.since(since).as_millis() as u64);
         if let Some(lifetime) = cluster.config.max_connection_duration {
             conn.deadlines.set(UpstreamDeadline::Lifetime, now + lifetime, Owner::Upstream(id), &mut self.timers);
@@ -65,19 +68,21 @@ impl Engine {
         let removed = cluster.removed;
         let host = cluster.hosts.get_mut(conn.host)?;
         conn.phase = UpstreamPhase::Idle;
+        // What was encrypted in another way, or not at all, is not for requests of the present config.
+        let stale = !is_same_security(&conn.security, &cluster.config.tls);
         // A slow client may have paused it: the next exchange has another client.
         self.out.set_readable(id, &mut conn.wire, true);
         // Who was disappointed by a connection that had been used before waits for a new one.
         let (used, exchanges) = (conn.requests > 0, &self.exchanges);
         let suits = |next: &ExchangeId| !used || exchanges.get(*next).is_none_or(|exchange| !exchange.attempt.fresh);
         let pool = host.pool(conn.pool);
-        if let Some(next) = pool.next_waiting(suits) {
+        if !stale && let Some(next) = pool.next_waiting(suits) {
             return Some(next);
         }
         let breakers = &cluster.config.breakers[conn.priority];
         let shared = &cluster.shared.priorities[conn.priority];
         let wanted_elsewhere = self.answers.is(|| shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections);
-        if host.removed || removed || conn.last || wanted_elsewhere {
+        if host.removed || removed || conn.last || wanted_elsewhere || stale {
             self.close_upstream(id, now);
             return None;
         }
@@ -93,6 +98,9 @@ impl Engine {
         let (cluster_id, host_id, kind, timeout) = (conn.cluster, conn.host, conn.pool, error.is_none());
         let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
         cluster.stats.inc(if timeout { ClusterStat::CxConnectTimeout } else { ClusterStat::CxConnectFail });
+        if let Some(fault) = error.as_ref().and_then(|error| error.tls) {
+            cluster.stats.inc(fault_stat(fault));
+        }
         let mut waiting = None;
         if let Some(host) = cluster.hosts.get_mut(host_id) {
             host.shared.connect_failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -107,7 +115,7 @@ impl Engine {
         self.remove_upstream(id, now);
         let Some(exchange) = waiting else { return };
         if let (Some(exchange), Some(error)) = (self.exchanges.get_mut(exchange), error) {
-            exchange.record.transport_failure = Some(error.0);
+            exchange.record.transport_failure = Some(error.text);
         }
         self.attempt_failed(exchange, Failure::Connect { timeout }, now);
     }
@@ -266,7 +274,7 @@ impl Engine {
     pub(super) fn closed_upstream(&mut self, id: ConnId, why: IoFault, now: Instant) {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
         match &conn.phase {
-            UpstreamPhase::Connecting => return self.connect_failed(id, Some(ConnectError("connection reset".into())), now),
+            UpstreamPhase::Connecting => return self.connect_failed(id, Some(ConnectError::new("connection reset")), now),
             UpstreamPhase::Head(exchange, _) => {
                 let exchange = *exchange;
                 self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
@@ -443,5 +451,34 @@ impl Engine {
         if let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) {
             conn.phase = UpstreamPhase::Head(exchange, PartialHead::default());
         }
+    }
+}
+
+/// Whether two connections are encrypted in the same way.
+pub(super) fn is_same_security(one: &Option<Arc<UpstreamTls>>, other: &Option<Arc<UpstreamTls>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+fn count_handshake(stats: &Block, tls: Option<&TlsInfo>) {
+    let Some(tls) = tls else { return };
+    stats.inc(ClusterStat::SslHandshake);
+    if tls.peer.is_none() {
+        stats.inc(ClusterStat::SslNoCertificate);
+    }
+    if tls.resumed {
+        stats.inc(ClusterStat::SslSessionReused);
+    }
+}
+
+fn fault_stat(fault: TlsFault) -> ClusterStat {
+    match fault {
+        TlsFault::Protocol => ClusterStat::SslConnectionError,
+        TlsFault::NoCertificate => ClusterStat::SslFailNoCert,
+        TlsFault::Untrusted => ClusterStat::SslFailError,
+        TlsFault::Name => ClusterStat::SslFailSan,
+        TlsFault::Pin => ClusterStat::SslFailHash,
     }
 }

@@ -2,12 +2,13 @@
 //! who the client is, and the headers that say so.
 //! (`configuration/http/http_conn_man/headers`, `configuration/http/http_conn_man/header_sanitizing`.)
 
-use super::Exchange;
+use super::{Exchange, client_cert};
 use crate::config::{HttpManager, UnderscoreAction};
 use crate::http::path::{Normalized, normalize};
 use crate::http::validate::{list, split_port};
 use crate::http::{Name, NameSet, RequestHead, Scheme, Version};
 use crate::rng::Rng;
+use crate::tls_info::TlsInfo;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
@@ -45,7 +46,8 @@ pub fn sanitize(exchange: &mut Exchange, rng: &mut Rng) -> Result<(), Refusal> {
     remove_hop_by_hop(head, exchange.upgrade);
     identify_client(config, exchange);
     let (peer, client) = (exchange.record.downstream.remote.ip(), exchange.record.client.ip());
-    mark(config, &mut exchange.request, rng, Client { peer, address: client, internal: exchange.internal });
+    let tls = exchange.record.tls.as_deref();
+    mark(config, &mut exchange.request, rng, Client { peer, address: client, internal: exchange.internal, tls });
     Ok(())
 }
 
@@ -174,10 +176,11 @@ pub(crate) fn contains((network, bits): (IpAddr, u8), address: IpAddr) -> bool {
 
 /// Who asks: the connection's peer, and the client that it may speak for.
 #[derive(Copy, Clone)]
-struct Client {
+struct Client<'t> {
     peer: IpAddr,
     address: IpAddr,
     internal: bool,
+    tls: Option<&'t TlsInfo>,
 }
 
 /// Headers that only a trusted client may send.
@@ -202,10 +205,10 @@ const EDGE_ONLY: NameSet =
     NameSet::of(&[Name::DownstreamCluster, Name::DownstreamNode, Name::OriginalPath, Name::OriginalHost, Name::DecoratorOperation]);
 
 /// Writes down for the upstream who asked, how, and under which id.
-fn mark(config: &HttpManager, head: &mut RequestHead, rng: &mut Rng, client: Client) {
+fn mark(config: &HttpManager, head: &mut RequestHead, rng: &mut Rng, client: Client<'_>) {
     let internal = client.internal;
-    // `forward_client_cert_details: SANITIZE`, Envoy's default: nobody may claim a certificate.
-    let mut forged = NameSet::of(&[Name::ClientCert]);
+    client_cert::mark(config.client_cert, head, client.tls);
+    let mut forged = NameSet::of(&[]);
     let edge = config.use_remote_address && !internal;
     if !internal {
         forged = forged.with(INTERNAL_ONLY);
@@ -221,7 +224,7 @@ fn mark(config: &HttpManager, head: &mut RequestHead, rng: &mut Rng, client: Cli
     }
     let trusted_proto = !config.use_remote_address || config.trusted_hops > 0;
     if config.scheme.is_some() || !trusted_proto || !head.fields.has(Name::XForwardedProto) {
-        let scheme = config.scheme.unwrap_or(Scheme::Http);
+        let scheme = config.scheme.unwrap_or(if client.tls.is_some() { Scheme::Https } else { Scheme::Http });
         head.fields.set(Name::XForwardedProto, scheme.as_str().as_bytes());
     }
     head.scheme = match head.fields.get(Name::XForwardedProto) {

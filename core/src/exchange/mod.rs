@@ -10,6 +10,7 @@
 
 mod attempt;
 mod body;
+pub mod client_cert;
 pub mod inbound;
 pub mod outbound;
 mod retry;

@@ -1,6 +1,6 @@
 //! Whether a request fits a route's criteria.
 
-use crate::config::{HeaderMatch, PathMatch, QueryMatch, RouteMatch, TextMatch, ValueMatch};
+use crate::config::{HeaderMatch, PathMatch, QueryMatch, RouteMatch, ValueMatch};
 use crate::format::{query_param, request_value};
 use crate::http::{Fields, Name, RequestHead};
 
@@ -57,7 +57,7 @@ fn optional_value_matches(matcher: &HeaderMatch, value: Option<&[u8]>) -> bool {
 
 fn value_matches(matcher: &ValueMatch, value: &[u8]) -> bool {
     match matcher {
-        ValueMatch::Text(text) => text_matches(text, value),
+        ValueMatch::Text(text) => text.matches(value),
         ValueMatch::Range(start, end) => {
             let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<i64>().ok());
             number.is_some_and(|n| *start <= n && n < *end)
@@ -71,26 +71,6 @@ fn query_matches(matcher: &QueryMatch, head: &RequestHead) -> bool {
     match (&matcher.value, value) {
         (_, None) => false,
         (None, Some(_)) => true,
-        (Some(text), Some(value)) => text_matches(text, value),
-    }
-}
-
-/// Whether a text fits.
-pub fn text_matches(matcher: &TextMatch, value: &[u8]) -> bool {
-    let equal = |a: &[u8], b: &str, ignore_case: bool| match ignore_case {
-        true => a.eq_ignore_ascii_case(b.as_bytes()),
-        false => a == b.as_bytes(),
-    };
-    match matcher {
-        TextMatch::Exact { text, ignore_case } => equal(value, text, *ignore_case),
-        TextMatch::Prefix { text, ignore_case } => value.get(..text.len()).is_some_and(|start| equal(start, text, *ignore_case)),
-        TextMatch::Suffix { text, ignore_case } => {
-            value.len().checked_sub(text.len()).is_some_and(|from| equal(&value[from..], text, *ignore_case))
-        }
-        TextMatch::Contains { text, ignore_case: false } => memchr::memmem::find(value, text.as_bytes()).is_some(),
-        TextMatch::Contains { text, ignore_case: true } => {
-            memchr::memmem::find(&value.to_ascii_lowercase(), text.to_ascii_lowercase().as_bytes()).is_some()
-        }
-        TextMatch::Regex(regex) => regex.is_match(value),
+        (Some(text), Some(value)) => text.matches(value),
     }
 }

@@ -8,7 +8,7 @@ mod matcher;
 mod rewrite;
 
 pub use edits::{apply_request_edits, apply_response_edits};
-pub use matcher::{field_matches, header_matches, text_matches};
+pub use matcher::{field_matches, header_matches};
 pub(crate) use rewrite::rewritten_host;
 pub use rewrite::{redirect_location, rewrite_request};
 

@@ -118,6 +118,14 @@ stats! {
         UpdateNoRebuild = Counter "update_no_rebuild",
         BindErrors = Counter "bind_errors",
         LbHealthyPanic = Counter "lb_healthy_panic",
+        SslConnectionError = Counter "ssl.connection_error",
+        SslHandshake = Counter "ssl.handshake",
+        SslSessionReused = Counter "ssl.session_reused",
+        SslNoCertificate = Counter "ssl.no_certificate",
+        SslFailNoCert = Counter "ssl.fail_verify_no_cert",
+        SslFailError = Counter "ssl.fail_verify_error",
+        SslFailSan = Counter "ssl.fail_verify_san",
+        SslFailHash = Counter "ssl.fail_verify_cert_hash",
     }
 }
 
@@ -190,6 +198,16 @@ stats! {
         CxOverflow = Counter "downstream_cx_overflow",
         GlobalCxOverflow = Counter "downstream_global_cx_overflow",
         NoFilterChain = Counter "no_filter_chain_match",
+        PreCxTimeout = Counter "downstream_pre_cx_timeout",
+        SocketConnectTimeout = Counter "downstream_cx_transport_socket_connect_timeout",
+        SslConnectionError = Counter "ssl.connection_error",
+        SslHandshake = Counter "ssl.handshake",
+        SslSessionReused = Counter "ssl.session_reused",
+        SslNoCertificate = Counter "ssl.no_certificate",
+        SslFailNoCert = Counter "ssl.fail_verify_no_cert",
+        SslFailError = Counter "ssl.fail_verify_error",
+        SslFailSan = Counter "ssl.fail_verify_san",
+        SslFailHash = Counter "ssl.fail_verify_cert_hash",
     }
 }
 

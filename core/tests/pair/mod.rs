@@ -221,7 +221,8 @@ impl Pair {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Connect { conn, address } => self.connecting(conn, address),
+            Action::Connect { conn, address, .. } => self.connecting(conn, address),
+            Action::Open(_) => {}
             Action::Transmit(id) => self.take(id),
             Action::SetReadable(id, readable) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
@@ -266,7 +267,7 @@ impl Pair {
         match self.on_connect {
             OnConnect::Accept => self.connected(conn),
             OnConnect::Refuse => {
-                let error = ConnectError("delayed connect error: Connection refused".into());
+                let error = ConnectError::new("delayed connect error: Connection refused");
                 self.engine.handle_connected(conn, Err(error), self.now);
             }
             OnConnect::Hang => {}
@@ -277,7 +278,7 @@ impl Pair {
     pub fn connected(&mut self, conn: ConnId) {
         let remote = self.peer(conn).address.unwrap();
         let addresses = Addresses { local: "10.0.0.1:50000".parse().unwrap(), remote };
-        self.engine.handle_connected(conn, Ok(addresses), self.now);
+        self.engine.handle_connected(conn, Ok(addresses.into()), self.now);
     }
 
     fn take(&mut self, id: ConnId) {

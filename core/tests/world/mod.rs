@@ -96,7 +96,7 @@ impl World {
                 }
                 Action::Connect { conn, .. } => {
                     self.upstream = Some(conn);
-                    self.engine.handle_connected(conn, Ok(addresses()), self.now);
+                    self.engine.handle_connected(conn, Ok(addresses().into()), self.now);
                 }
                 _ => {}
             }

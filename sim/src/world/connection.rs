@@ -118,7 +118,7 @@ impl World {
                 self.conns[no] = None;
                 if let Some(id) = id {
                     let now = self.instant(node);
-                    let error = ConnectError("delayed connect error: Connection refused".into());
+                    let error = ConnectError::new("delayed connect error: Connection refused");
                     self.nodes[node].engine.handle_connected(id, Err(error), now);
                     self.drive(node);
                 }
@@ -137,7 +137,7 @@ impl World {
         let Some(remote) = remote else { return };
         let local = SocketAddr::from(([10, 0, 0, 1], 1024 + (no % 60_000) as u16));
         let now = self.instant(node);
-        self.nodes[node].engine.handle_connected(id, Ok(Addresses { local, remote }), now);
+        self.nodes[node].engine.handle_connected(id, Ok(Addresses { local, remote }.into()), now);
         self.drive(node);
     }
 

@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::typed::Json;
-use super::{cluster, listener};
+use super::{cluster, listener, tls};
 use crate::config::{Admin, Config, Listener, LogSink, Node};
 use crate::limit;
 use crate::map::Map;
@@ -19,6 +19,8 @@ pub(super) struct Draft {
     pub(super) node: Node,
     /// Every cluster that is named, those included that are wrong themselves.
     pub(super) cluster_names: BTreeSet<Arc<str>>,
+    /// Certificates and what verifies them, by name.
+    pub(super) secrets: tls::Secrets,
 }
 
 impl Draft {
@@ -45,6 +47,13 @@ pub(super) fn read(bootstrap: &Reader<'_>, sinks: &[LogSink]) -> Config {
     }
     bootstrap.ignore(&["stats_flush_interval", "default_config_source", "deferred_stat_options"]);
     bootstrap.message("static_resources", |resources| {
+        resources.each("secrets", |secret| {
+            let name: Arc<str> = secret.str("name").unwrap_or_default().into();
+            let read = tls::read_secret(&secret);
+            if draft.secrets.insert(name, read).is_some() {
+                secret.error("name", "another secret has this name");
+            }
+        });
         read_clusters(&resources, &mut draft);
         resources.each("listeners", |reader| {
             if let Some(listener) = listener::read(&reader, &mut draft) {
@@ -80,7 +89,7 @@ fn read_clusters(resources: &Reader<'_>, draft: &mut Draft) {
     let mut clusters: Map<Arc<str>, Arc<crate::config::Cluster>> = Map::default();
     resources.each("clusters", |reader| {
         draft.cluster_names.extend(reader.str("name").map(Arc::from));
-        let Some(cluster) = cluster::read(&reader) else { return };
+        let Some(cluster) = cluster::read(&reader, &draft.secrets) else { return };
         match clusters.contains_key(&cluster.name) {
             true => reader.error("name", format!("another cluster is called `{}`", cluster.name)),
             false => drop(clusters.insert(Arc::clone(&cluster.name), Arc::new(cluster))),

@@ -1,12 +1,12 @@
 //! `envoy.config.cluster.v3.Cluster`.
 
 use super::bootstrap::port;
-use super::http2;
-use super::listener::read_transport;
+use super::listener::{Transport, read_transport};
 use super::manager::{Common, read_common, read_http1_common};
 use super::reader::Reader;
+use super::{http2, tls};
 use crate::config::{
-    Balance, Breakers, Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint, RetryBudget, UpstreamProtocol,
+    Balance, Breakers, Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint, RetryBudget, UpstreamProtocol, UpstreamTls,
 };
 use crate::http1::parse::HeadLimits;
 use crate::http2::Http2Options;
@@ -14,7 +14,7 @@ use crate::limit;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-pub(super) fn read(cluster: &Reader<'_>) -> Option<Cluster> {
+pub(super) fn read(cluster: &Reader<'_>, secrets: &tls::Secrets) -> Option<Cluster> {
     let name: Arc<str> = cluster.str("name")?.into();
     cluster.ignore(&[
         "metadata",
@@ -23,7 +23,12 @@ pub(super) fn read(cluster: &Reader<'_>) -> Option<Cluster> {
         "track_cluster_stats",
         "wait_for_warm_on_init",
     ]);
-    cluster.message("transport_socket", |socket| read_transport(&socket));
+    let transport = match cluster.has("transport_socket") {
+        true => {
+            cluster.message("transport_socket", |socket| read_transport(&socket, |config| tls::read_upstream(config, secrets))).flatten()
+        }
+        false => Some(Transport::Plain),
+    };
     let mut protocol = cluster.message("http2_protocol_options", |options| UpstreamProtocol::Http2(http2::read(&options, RESPONSE_HEAD)));
     cluster.message("http_protocol_options", |http1| read_http1_common(&http1));
     let mut common = cluster.message("common_http_protocol_options", |options| read_common(&options)).unwrap_or_default();
@@ -31,6 +36,7 @@ pub(super) fn read(cluster: &Reader<'_>) -> Option<Cluster> {
         common = options;
         protocol = Some(chosen);
     }
+    let chosen = protocol.unwrap_or_default();
     let max_requests = cluster.u32("max_requests_per_connection").filter(|n| *n > 0).or(common.max_requests);
     let balance = read_balance(cluster);
     let discovery = read_discovery(cluster)?;
@@ -45,8 +51,12 @@ pub(super) fn read(cluster: &Reader<'_>) -> Option<Cluster> {
         idle_timeout: common.idle_timeout.unwrap_or(Some(limit::IDLE_TIMEOUT)),
         max_connection_duration: common.max_connection_duration,
         max_requests_per_connection: max_requests,
-        protocol: protocol.unwrap_or_default(),
+        protocol: chosen.clone(),
         limits: HeadLimits { bytes: limit::RESPONSE_HEAD_KB as usize * 1024, fields: common.max_headers.unwrap_or(limit::HEADERS) },
+        tls: match transport? {
+            Transport::Plain => None,
+            Transport::Tls(tls) => Some(Arc::new(with_alpn(tls?, &chosen))),
+        },
     })
 }
 
@@ -58,6 +68,13 @@ fn read_extensions(cluster: &Reader<'_>) -> Option<(Common, UpstreamProtocol)> {
         if options.type_name() != "envoy.extensions.upstreams.http.v3.HttpProtocolOptions" {
             return options.error_here(format!("Weir does not implement {} yet", options.type_name()));
         }
+        options.message("upstream_http_protocol_options", |names| {
+            for name in ["auto_sni", "auto_san_validation"] {
+                if names.flag(name) {
+                    names.unsupported(name, "Weir does not name the server after a request yet: set `sni` or `auto_host_sni`");
+                }
+            }
+        });
         common = options.message("common_http_protocol_options", |options| read_common(&options)).or(Some(Common::default()));
         for (choice, make) in [
             ("explicit_http_config", UpstreamProtocol::Http2 as fn(Http2Options) -> UpstreamProtocol),
@@ -82,6 +99,19 @@ fn read_extensions(cluster: &Reader<'_>) -> Option<(Common, UpstreamProtocol)> {
         }
     });
     common.map(|common| (common, protocol))
+}
+
+/// Where the config names no protocols for ALPN, they are those that are spoken.
+fn with_alpn(mut tls: UpstreamTls, protocol: &UpstreamProtocol) -> UpstreamTls {
+    if tls.common.alpn.is_empty() {
+        let names: &[&str] = match protocol {
+            UpstreamProtocol::Http2(_) => &["h2"],
+            UpstreamProtocol::Alpn(_) => &["h2", "http/1.1"],
+            UpstreamProtocol::Http1 | UpstreamProtocol::AsDownstream(_) => &[],
+        };
+        tls.common.alpn = names.iter().map(|name| Arc::from(*name)).collect();
+    }
+    tls
 }
 
 fn upstream_http2() -> Http2Options {

@@ -1,13 +1,13 @@
 //! `envoy.config.listener.v3.Listener`.
 
 use super::bootstrap::{Draft, socket_address};
-use super::manager;
+use super::chain;
 use super::reader::Reader;
-use crate::config::{Bind, HttpManager, Listener};
+use crate::config::{Bind, Inspection, Listener};
 use crate::limit;
 use std::sync::Arc;
 
-const MANAGER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const TLS_INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
 
 /// Accept queue; `tcp_backlog_size` overrides it (Envoy's default on Linux: net.core.somaxconn, 4096).
 const BACKLOG: u32 = 4096;
@@ -23,7 +23,9 @@ pub(super) fn read(listener: &Reader<'_>, draft: &mut Draft) -> Option<Listener>
         (None, Some(address)) => address.to_string().into(),
         (None, None) => "".into(),
     };
-    let http = read_chains(listener, draft);
+    let (chains, default_chain) = chain::read_all(listener, draft);
+    let inspection = read_inspection(listener);
+    chain::check(listener, &chains, &inspection);
     let max_connections = draft.runtime.get(&format!("envoy.resource_limits.listener.{name}.connection_limit")).map(|max| *max as u64);
     Some(Listener {
         bind: Bind {
@@ -34,62 +36,63 @@ pub(super) fn read(listener: &Reader<'_>, draft: &mut Draft) -> Option<Listener>
         name,
         buffer_limit: listener.u32("per_connection_buffer_limit_bytes").map_or(limit::CONNECTION_BUFFER, |n| n as usize),
         max_connections,
-        http: Arc::new(http?),
+        chains: chains?.into_iter().map(Arc::new).collect(),
+        default_chain: default_chain?.map(Arc::new),
+        inspection,
     })
 }
 
-fn read_chains(listener: &Reader<'_>, draft: &mut Draft) -> Option<HttpManager> {
-    let (mut http, mut count) = (None, 0);
-    listener.each("filter_chains", |chain| {
-        count += 1;
-        if count == 2 {
-            chain.error_here("Weir serves one filter chain a listener so far; filter-chain matching is not implemented yet");
-        }
-        http = read_chain(&chain, draft);
-    });
-    if count == 0 {
-        count += usize::from(listener.has("default_filter_chain"));
-        listener.message("default_filter_chain", |chain| http = read_chain(&chain, draft));
-    }
-    if count == 0 {
-        listener.error_here("a listener needs a filter chain");
-    }
-    http
-}
-
-fn read_chain(chain: &Reader<'_>, draft: &mut Draft) -> Option<HttpManager> {
-    chain.ignore(&["name", "metadata"]);
-    chain.message("transport_socket", |socket| read_transport(&socket));
-    let (mut http, mut count) = (None, 0);
-    chain.each("filters", |filter| {
-        count += 1;
-        if count == 2 {
-            filter.error_here("a connection manager is the last filter of its chain");
-        }
+/// `listener_filters`: the TLS inspector.
+fn read_inspection(listener: &Reader<'_>) -> Inspection {
+    let mut tls = false;
+    listener.each("listener_filters", |filter| {
         filter.ignore(&["name"]);
         let found = filter.message("typed_config", |config| match config.type_name() {
-            MANAGER => http = manager::read(&config, draft),
-            other => config.error_here(format!("Weir does not implement the network filter {other} yet")),
+            TLS_INSPECTOR => {
+                tls = true;
+                config.ignore(&["initial_read_buffer_size", "max_client_hello_size", "close_connection_on_client_hello_parsing_errors"]);
+            }
+            other => config.error_here(format!("Weir does not implement the listener filter {other} yet")),
         });
-        if found.is_none() && !filter.has("typed_config") && !filter.has("config_discovery") {
-            filter.error_here("a filter needs a `typed_config`");
+        if found.is_none() && !filter.has("config_discovery") {
+            filter.error_here("a listener filter needs a `typed_config`");
         }
     });
-    if count == 0 {
-        chain.error_here("a filter chain needs a filter");
+    let timeout = listener.duration("listener_filters_timeout").unwrap_or(limit::LISTENER_FILTERS);
+    Inspection {
+        tls,
+        timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
+        goes_on: listener.flag("continue_on_listener_filters_timeout"),
     }
-    http
 }
 
-/// Plain sockets only, so far.
-pub(super) fn read_transport(socket: &Reader<'_>) {
-    if !socket.has("typed_config") && socket.str("name") != Some("envoy.transport_sockets.raw_buffer") {
-        socket.error_here("a transport socket needs a `typed_config`: without one nothing would be encrypted");
-    }
+/// What a transport socket turned out to be.
+#[derive(Debug)]
+pub(super) enum Transport<T> {
+    /// Bytes as they are.
+    Plain,
+    /// TLS; `None` if something is wrong with it.
+    Tls(Option<T>),
+}
+
+/// A transport socket; `tls` reads the kinds that are TLS. `None` if something is wrong with it: what asks for TLS must
+/// never end up without.
+pub(super) fn read_transport<T>(socket: &Reader<'_>, tls: impl FnOnce(&Reader<'_>) -> Option<Transport<T>>) -> Option<Transport<T>> {
     socket.ignore(&["name"]);
-    socket.message("typed_config", |config| {
-        if config.type_name() != "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer" {
-            config.error_here(format!("Weir does not implement the transport socket {} yet", config.type_name()));
+    if !socket.has("typed_config") {
+        if socket.str("name") == Some("envoy.transport_sockets.raw_buffer") {
+            return Some(Transport::Plain);
+        }
+        socket.error_here("a transport socket needs a `typed_config`: without one nothing would be encrypted");
+        return None;
+    }
+    let read = socket.message("typed_config", |config| match config.type_name() {
+        "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer" => Some(Transport::Plain),
+        name if name.starts_with("envoy.extensions.transport_sockets.tls.") => tls(&config),
+        other => {
+            config.error_here(format!("Weir does not implement the transport socket {other} yet"));
+            None
         }
     });
+    read.flatten()
 }

@@ -3,7 +3,7 @@
 use super::bootstrap::Draft;
 use super::reader::Reader;
 use super::{access_log, headers, http2, route};
-use crate::config::{Codec, HttpManager, ServerHeader, UnderscoreAction, Upgrade};
+use crate::config::{ClientCert, Codec, ForwardClientCert, HttpManager, ServerHeader, UnderscoreAction, Upgrade};
 use crate::filter::FilterFactory;
 use crate::http::Scheme;
 use crate::http::path::{EscapedSlashes, PathRules};
@@ -100,7 +100,27 @@ pub(super) fn read(manager: &Reader<'_>, draft: &mut Draft) -> Option<HttpManage
         codec,
         http2,
         upgrades: read_upgrades(manager),
+        client_cert: read_client_cert(manager),
     })
+}
+
+fn read_client_cert(manager: &Reader<'_>) -> ClientCert {
+    let forward = match manager.enumeration("forward_client_cert_details") {
+        1 => ForwardClientCert::ForwardOnly,
+        2 => ForwardClientCert::AppendForward,
+        3 => ForwardClientCert::SanitizeSet,
+        4 => ForwardClientCert::AlwaysForwardOnly,
+        _ => ForwardClientCert::Sanitize,
+    };
+    let details = manager.message("set_current_client_cert_details", |details| ClientCert {
+        forward,
+        subject: details.flag("subject"),
+        cert: details.flag("cert"),
+        chain: details.flag("chain"),
+        dns: details.flag("dns"),
+        uri: details.flag("uri"),
+    });
+    details.unwrap_or(ClientCert { forward, ..ClientCert::default() })
 }
 
 /// `common_http_protocol_options`, of connection managers and clusters.

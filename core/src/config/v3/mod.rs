@@ -8,6 +8,7 @@
 
 mod access_log;
 mod bootstrap;
+mod chain;
 mod cluster;
 mod diagnostic;
 mod dump;
@@ -21,6 +22,7 @@ mod route;
 mod rules;
 mod schema;
 mod source;
+mod tls;
 mod typed;
 
 pub use diagnostic::{Diagnostic, Pos, Severity};

@@ -3,6 +3,7 @@
 
 use super::diagnostic::{Findings, Path, Pos, Severity};
 use super::typed::{Json, Message, Set, Value};
+use crate::config::tls::Place;
 use crate::time::Duration;
 
 /// One message being read.
@@ -185,6 +186,16 @@ impl<'a> Reader<'a> {
 
     fn pos_of(&self, name: &str) -> Pos {
         self.message.fields.iter().find(|set| set.name == name).map_or(self.message.pos, |set| set.pos)
+    }
+
+    /// Where the message stands.
+    pub(super) fn place_here(&self) -> Place {
+        Place { pos: self.message.pos, path: self.path.to_string().into() }
+    }
+
+    /// The message works, but perhaps not as meant.
+    pub(super) fn warn_here(&self, message: impl Into<String>) {
+        self.findings.add(Severity::Warning, self.message.pos, &self.path, message.into(), None);
     }
 
     /// A field's value is wrong.

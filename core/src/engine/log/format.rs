@@ -4,10 +4,11 @@ use super::LogError;
 use crate::cluster::Resolved;
 use crate::config::{LogSink, Source};
 use crate::drain::DrainScope;
-use crate::engine::IoFault;
+use crate::engine::{ConnectError, IoFault, Transport};
 use crate::id::{ConnId, ListenerId, QueryId};
 use crate::record::Addresses;
 use crate::time::{Duration, Instant, Wall};
+use crate::tls_info::{TlsFault, TlsInfo};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What a log begins with.
@@ -48,13 +49,16 @@ tags! {
     Transmit = 11, "bytes are taken to be sent";
     Wall = 12, "the wall clock is told";
     End = 13, "the log ends";
+    ClientHello = 14, "a client's first bytes are seen";
+    Secured = 15, "a TLS handshake is done";
+    HandshakeFailed = 16, "a TLS handshake fails";
 }
 
 /// One input, as it is read.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Input {
     Accept { on: ListenerId, addresses: Addresses },
-    Connected { conn: ConnId, result: Result<Addresses, Box<str>> },
+    Connected { conn: ConnId, result: Result<Transport, ConnectError> },
     Recv { conn: ConnId, offered: usize, taken: Vec<Piece> },
     Eof(ConnId),
     Closed(ConnId, IoFault),
@@ -66,6 +70,9 @@ pub(super) enum Input {
     Transmit(ConnId),
     Wall(Wall),
     End { entries: u64, digest: u64 },
+    ClientHello { conn: ConnId, tls: bool, server_name: Option<Box<str>>, alpn: Vec<Vec<u8>> },
+    Secured { conn: ConnId, tls: TlsInfo },
+    HandshakeFailed(ConnId, TlsFault),
 }
 
 /// Bytes that the engine took.
@@ -170,12 +177,12 @@ pub(super) struct Reader<B> {
 }
 
 /// Why something cannot be read.
-enum Fault {
+pub(super) enum Fault {
     CutOff,
     Damaged(&'static str),
 }
 
-type Read<T> = Result<T, Fault>;
+pub(super) type Read<T> = Result<T, Fault>;
 
 impl<B: AsRef<[u8]>> Reader<B> {
     pub(super) fn new(bytes: B) -> Reader<B> {
@@ -265,11 +272,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
     fn input(&mut self, tag: Tag) -> Read<Input> {
         Ok(match tag {
             Tag::Accept => Input::Accept { on: ListenerId::from_u64(self.number()?), addresses: self.addresses()? },
-            Tag::Connected => {
-                let conn = self.conn()?;
-                let result = if self.number()? == 0 { Ok(self.addresses()?) } else { Err(self.text()?) };
-                Input::Connected { conn, result }
-            }
+            Tag::Connected => self.connected()?,
             Tag::Recv => self.recv()?,
             Tag::Eof => Input::Eof(self.conn()?),
             Tag::Closed => {
@@ -294,7 +297,22 @@ impl<B: AsRef<[u8]>> Reader<B> {
             Tag::Transmit => Input::Transmit(self.conn()?),
             Tag::Wall => Input::Wall(Wall::from_nanos(self.number()?)),
             Tag::End => Input::End { entries: self.number()?, digest: self.number()? },
+            Tag::ClientHello => self.client_hello()?,
+            Tag::Secured => Input::Secured { conn: self.conn()?, tls: self.tls_info()? },
+            Tag::HandshakeFailed => Input::HandshakeFailed(self.conn()?, self.tls_fault()?),
         })
+    }
+
+    fn connected(&mut self) -> Read<Input> {
+        let conn = self.conn()?;
+        let result = match self.number()? {
+            0 => Ok(Transport { addresses: self.addresses()?, tls: None }),
+            1 => Err(ConnectError { text: self.text()?, tls: None }),
+            2 => Ok(Transport { addresses: self.addresses()?, tls: Some(self.tls_info()?.into()) }),
+            3 => Err(ConnectError { text: self.text()?, tls: Some(self.tls_fault()?) }),
+            _ => return Err(Fault::Damaged("a connection that is neither there nor not")),
+        };
+        Ok(Input::Connected { conn, result })
     }
 
     fn recv(&mut self) -> Read<Input> {
@@ -351,7 +369,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
         Ok(Source { hostname, sinks, file: self.text()?, text: self.text()? })
     }
 
-    fn take(&mut self, count: usize) -> Read<&[u8]> {
+    pub(super) fn take(&mut self, count: usize) -> Read<&[u8]> {
         let end = self.at.checked_add(count).ok_or(Fault::CutOff)?;
         let taken = self.bytes.as_ref().get(self.at..end).ok_or(Fault::CutOff)?;
         self.at = end;
@@ -362,7 +380,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
         Ok(self.take(1)?[0])
     }
 
-    fn number(&mut self) -> Read<u64> {
+    pub(super) fn number(&mut self) -> Read<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -380,19 +398,19 @@ impl<B: AsRef<[u8]>> Reader<B> {
     }
 
     /// How many things follow that take at least `size` bytes each.
-    fn count(&mut self, size: usize) -> Read<usize> {
+    pub(super) fn count(&mut self, size: usize) -> Read<usize> {
         let count = self.number()?;
         let left = (self.bytes.as_ref().len() - self.at) as u64;
         if count.saturating_mul(size as u64) > left { Err(Fault::CutOff) } else { Ok(count as usize) }
     }
 
-    fn text(&mut self) -> Read<Box<str>> {
+    pub(super) fn text(&mut self) -> Read<Box<str>> {
         let len = self.count(1)?;
         let bytes = self.take(len)?;
         std::str::from_utf8(bytes).map(Box::from).map_err(|_| Fault::Damaged("a text that is not UTF-8"))
     }
 
-    fn conn(&mut self) -> Read<ConnId> {
+    pub(super) fn conn(&mut self) -> Read<ConnId> {
         Ok(ConnId::from_u64(self.number()?))
     }
 

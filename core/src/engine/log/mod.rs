@@ -14,6 +14,7 @@
 mod format;
 mod recorder;
 mod replay;
+mod tls;
 
 pub(super) use recorder::Recorder;
 pub use recorder::{Log, RecordOptions};

@@ -1,15 +1,18 @@
 //! Writing a log while an engine runs.
 
 use super::format::{ANSWERED, MAGIC, Put, Tag};
+use super::tls::{fault_number, put_hello, put_info};
 use crate::cluster::{DnsError, Resolved};
 use crate::config::{Config, Source};
 use crate::digest::{self, Digest};
 use crate::drain::DrainScope;
-use crate::engine::{ConnectError, IoFault};
+use crate::engine::{ConnectError, IoFault, Transport};
 use crate::id::{ConnId, ListenerId, QueryId};
+use crate::listener::Hello;
 use crate::record::Addresses;
 use crate::rng::Seed;
 use crate::time::{Instant, Wall};
+use crate::tls_info::{TlsFault, TlsInfo};
 use bytes::Bytes;
 
 /// Bytes after which a block of the log is sealed.
@@ -150,19 +153,39 @@ impl Recorder {
         out.addresses(addresses);
     }
 
-    pub(in crate::engine) fn connected(&mut self, conn: ConnId, result: &Result<Addresses, ConnectError>, now: Instant) {
+    pub(in crate::engine) fn connected(&mut self, conn: ConnId, result: &Result<Transport, ConnectError>, now: Instant) {
         let out = self.begin(Tag::Connected, now);
         out.number(conn.to_u64());
         match result {
-            Ok(addresses) => {
-                out.number(0);
-                out.addresses(addresses);
+            Ok(transport) => {
+                out.number(if transport.tls.is_some() { 2 } else { 0 });
+                out.addresses(&transport.addresses);
+                transport.tls.iter().for_each(|tls| put_info(out, tls));
             }
             Err(error) => {
-                out.number(1);
-                out.text(error.0.as_bytes());
+                out.number(if error.tls.is_some() { 3 } else { 1 });
+                out.text(error.text.as_bytes());
+                error.tls.iter().for_each(|fault| out.number(fault_number(*fault)));
             }
         }
+    }
+
+    pub(in crate::engine) fn client_hello(&mut self, conn: ConnId, hello: &Hello<'_>, now: Instant) {
+        let out = self.begin(Tag::ClientHello, now);
+        out.number(conn.to_u64());
+        put_hello(out, hello);
+    }
+
+    pub(in crate::engine) fn secured(&mut self, conn: ConnId, tls: &TlsInfo, now: Instant) {
+        let out = self.begin(Tag::Secured, now);
+        out.number(conn.to_u64());
+        put_info(out, tls);
+    }
+
+    pub(in crate::engine) fn handshake_failed(&mut self, conn: ConnId, why: TlsFault, now: Instant) {
+        let out = self.begin(Tag::HandshakeFailed, now);
+        out.number(conn.to_u64());
+        out.number(fault_number(why));
     }
 
     /// So many bytes are offered; those that are taken follow.

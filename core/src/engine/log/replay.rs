@@ -5,7 +5,8 @@ use super::{LogError, span};
 use crate::buffer::Outbox;
 use crate::cluster::DnsError;
 use crate::config::{Config, Source, v3};
-use crate::engine::{ConnectError, Engine, Event};
+use crate::engine::{Engine, Event};
+use crate::listener::Hello;
 use crate::rng::Seed;
 use crate::shared::Shared;
 use crate::time::{Duration, Instant};
@@ -160,7 +161,7 @@ impl Replay {
         let engine = &mut self.engine;
         match input {
             Input::Accept { on, addresses } => drop(engine.handle_accept(on, addresses, now)),
-            Input::Connected { conn, result } => engine.handle_connected(conn, result.map_err(ConnectError), now),
+            Input::Connected { conn, result } => engine.handle_connected(conn, result, now),
             Input::Recv { conn, offered, taken } => {
                 let mut input = BytesMut::with_capacity(offered);
                 for piece in taken {
@@ -186,6 +187,12 @@ impl Replay {
                 self.outbox.clear();
             }
             Input::Wall(wall) => engine.handle_wall(wall, now),
+            Input::ClientHello { conn, tls, server_name, alpn } => {
+                let alpn: Vec<&[u8]> = alpn.iter().map(Vec::as_slice).collect();
+                drop(engine.handle_client_hello(conn, Hello { tls, server_name: server_name.as_deref(), alpn: &alpn }, now));
+            }
+            Input::Secured { conn, tls } => engine.handle_secured(conn, Arc::new(tls), now),
+            Input::HandshakeFailed(conn, why) => engine.handle_handshake_failed(conn, why, now),
             Input::End { .. } => {}
         }
         Ok(true)

@@ -1,0 +1,260 @@
+//! TLS settings: what a chain or cluster asks for, as plain data.
+//!
+//! Core decides with this which settings a connection gets, and never reads a key or a certificate: files are
+//! named here, and the driver reads them. Every part remembers where it was written ([`Place`]), so that what the
+//! driver finds wrong with a file is told like everything else that is wrong with a config.
+
+use super::TextMatch;
+use super::v3::{Diagnostic, Pos, Severity};
+use crate::time::Duration;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Where something was written. Two settings that differ only in that are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// Line and column.
+    pub pos: Pos,
+    /// Which field.
+    pub path: Arc<str>,
+}
+
+impl PartialEq for Place {
+    fn eq(&self, _: &Place) -> bool {
+        true
+    }
+}
+
+impl Place {
+    /// Says what is wrong here, as the loader does.
+    pub fn finding(&self, severity: Severity, file: &str, message: impl Into<String>) -> Diagnostic {
+        let (file, path) = (file.to_owned(), self.path.to_string());
+        Diagnostic { severity, file, pos: self.pos, path, message: message.into(), help: None }
+    }
+}
+
+/// `envoy.config.core.v3.DataSource`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataSource {
+    /// What it is, or where.
+    pub data: Data,
+    /// Where the config names it.
+    pub place: Place,
+}
+
+/// What a [`DataSource`] holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// The bytes themselves: `inline_bytes` or `inline_string`.
+    Inline(Arc<[u8]>),
+    /// `filename`.
+    File(Arc<str>),
+}
+
+/// `DownstreamTlsContext`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DownstreamTls {
+    /// What both directions have.
+    pub common: CommonTls,
+    /// Clients without a certificate are refused.
+    pub require_client_certificate: bool,
+    /// Clients that name no server are refused.
+    pub require_sni: bool,
+    /// How long a session may be resumed.
+    pub session_timeout: Duration,
+    /// Session tickets.
+    pub stateless_resumption: bool,
+    /// A session cache (TLS 1.2 only, as in Envoy).
+    pub stateful_resumption: bool,
+    /// What a certificate's OCSP staple must be.
+    pub ocsp: OcspPolicy,
+    /// For a name that no certificate has, look for one with the right kind of key before the first is taken.
+    pub full_scan: bool,
+    /// The client's order of ciphers counts, not ours.
+    pub prefer_client_ciphers: bool,
+}
+
+/// `UpstreamTlsContext`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamTls {
+    /// What both directions have.
+    pub common: CommonTls,
+    /// The server name to send; empty for none.
+    pub sni: Arc<str>,
+    /// Send the endpoint's host name, if it has one.
+    pub auto_host_sni: bool,
+    /// The certificate must be for the name that was sent, instead of what `validation` says of names.
+    pub auto_sni_san: bool,
+    /// Sessions kept for resumption.
+    pub max_session_keys: u32,
+}
+
+/// `CommonTlsContext`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommonTls {
+    /// Our certificates.
+    pub certificates: Vec<TlsCertificate>,
+    /// How the peer is verified.
+    pub validation: Option<Validation>,
+    /// `alpn_protocols`.
+    pub alpn: Vec<Arc<str>>,
+    /// Versions and ciphers.
+    pub params: TlsParams,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// `TlsCertificate`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsCertificate {
+    /// The certificate and those that lead to its root, PEM.
+    pub chain: DataSource,
+    /// Its private key, PEM.
+    pub key: DataSource,
+    /// An OCSP response to staple, DER.
+    pub ocsp_staple: Option<DataSource>,
+}
+
+/// `TlsParameters`.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TlsParams {
+    /// The lowest version; TLS 1.2 if none is named.
+    pub min: Option<TlsVersion>,
+    /// The highest version.
+    pub max: Option<TlsVersion>,
+    /// Ciphers of TLS 1.2 by OpenSSL's names, those that we have, best first; empty for all.
+    pub ciphers: Vec<&'static str>,
+    /// Key exchanges by BoringSSL's names, those that we have, best first; empty for all.
+    pub curves: Vec<&'static str>,
+}
+
+/// The versions of TLS that are spoken.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
+/// `OcspStaplePolicy`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub enum OcspPolicy {
+    /// A staple is sent if there is one and it is valid.
+    #[default]
+    Lenient,
+    /// As that, but a certificate whose staple has expired is not used.
+    Strict,
+    /// Every certificate must have a valid staple.
+    Must,
+}
+
+/// `CertificateValidationContext`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validation {
+    /// Certificates of authorities, PEM.
+    pub trusted_ca: Option<DataSource>,
+    /// Names of which the certificate must have one; empty for any.
+    pub names: Vec<SanMatch>,
+    /// SHA-256 of public keys of which the certificate must have one.
+    pub spki_pins: Vec<[u8; 32]>,
+    /// SHA-256 of certificates of which it must be one.
+    pub hash_pins: Vec<[u8; 32]>,
+    /// Lists of revoked certificates, PEM.
+    pub crl: Option<DataSource>,
+    /// Only the peer's own certificate is looked for in the lists.
+    pub leaf_crl_only: bool,
+    /// Certificates that are not trusted are accepted, and told apart by whoever reads the facts.
+    pub accept_untrusted: bool,
+    /// Dates do not count.
+    pub allow_expired: bool,
+    /// Most certificates between the peer's and the root.
+    pub max_depth: Option<u32>,
+    /// Where it was written.
+    pub place: Place,
+}
+
+impl Validation {
+    /// Whether the chain is checked against authorities.
+    pub fn has_roots(&self) -> bool {
+        self.trusted_ca.is_some()
+    }
+}
+
+/// `SubjectAltNameMatcher`.
+#[derive(Clone, Debug)]
+pub struct SanMatch {
+    /// Which names are looked at.
+    pub kind: SanKind,
+    /// What they must be.
+    pub text: TextMatch,
+    /// An address to compare as an address, if it is one.
+    pub ip: Option<IpAddr>,
+}
+
+impl PartialEq for SanMatch {
+    fn eq(&self, other: &SanMatch) -> bool {
+        // Regular expressions are compared as they are written.
+        self.kind == other.kind && format!("{:?}", self.text) == format!("{:?}", other.text)
+    }
+}
+
+/// Kinds of subject alternative names.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum SanKind {
+    Email,
+    Dns,
+    Uri,
+    Ip,
+}
+
+impl SanMatch {
+    /// Whether a name of its kind fits. An exact DNS name is also fitted by a wildcard in its first label
+    /// (RFC 6125 section 6.4.3).
+    pub fn fits(&self, name: &str) -> bool {
+        match (&self.text, self.kind) {
+            (TextMatch::Exact { text, .. }, SanKind::Dns) => dns_name_fits(name, text),
+            (TextMatch::Exact { .. }, SanKind::Ip) if self.ip.is_some() => name.parse() == Ok(self.ip.unwrap_or([0; 4].into())),
+            (text, _) => text.matches(name.as_bytes()),
+        }
+    }
+}
+
+/// Whether a certificate's DNS name, which may begin with `*.`, is for `wanted`.
+pub fn dns_name_fits(name: &str, wanted: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(rest) => wanted.split_once('.').is_some_and(|(first, stem)| !first.is_empty() && stem.eq_ignore_ascii_case(rest)),
+        None => name.eq_ignore_ascii_case(wanted),
+    }
+}
+
+impl CommonTls {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<str>> {
+        let certificates = self.certificates.iter().flat_map(|one| [Some(&one.chain), Some(&one.key), one.ocsp_staple.as_ref()]);
+        let validation = self.validation.iter().flat_map(|validation| [validation.trusted_ca.as_ref(), validation.crl.as_ref()]);
+        certificates.chain(validation).flatten().filter_map(|source| match &source.data {
+            Data::File(path) => Some(path),
+            Data::Inline(_) => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_stands_for_one_label() {
+        for (name, wanted, fits) in [
+            ("a.example", "A.example", true),
+            ("*.example", "a.example", true),
+            ("*.example", "a.b.example", false),
+            ("*.example", "example", false),
+            ("*.example", ".example", false),
+            ("a*.example", "ab.example", false),
+        ] {
+            assert_eq!(dns_name_fits(name, wanted), fits, "{name} {wanted}");
+        }
+    }
+}
