@@ -370,5 +370,5 @@ pub async fn connect<N: Net>(id: ConnId, address: std::net::SocketAddr, socket: 
 fn connect_error(error: &io::Error) -> ConnectError {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
-    ConnectError(format!("delayed connect error: {text}").into())
+    ConnectError::new(format!("delayed connect error: {text}"))
 }

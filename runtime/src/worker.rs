@@ -21,7 +21,7 @@ use weir_core::buffer::{Blocks, Outbox};
 use weir_core::cluster::{DnsError, Resolved};
 use weir_core::config::Config;
 use weir_core::drain::DrainScope;
-use weir_core::engine::{Action, ConnectError, Event, IoFault, Transmit};
+use weir_core::engine::{Action, ConnectError, Event, IoFault, Transmit, Transport};
 use weir_core::id::{ConnId, ListenerId, QueryId};
 use weir_core::record::Addresses;
 use weir_core::time::Instant;
@@ -306,7 +306,7 @@ impl<N: Net> Worker<N> {
 
     /// A connection asked for is there, or not.
     pub fn connected(self: &Rc<Self>, id: ConnId, result: Result<Addresses, ConnectError>) {
-        self.with_engine(|engine, now| engine.handle_connected(id, result, now));
+        self.with_engine(|engine, now| engine.handle_connected(id, result.map(Transport::from), now));
     }
 
     /// Bytes have arrived.
@@ -411,7 +411,7 @@ impl<N: Net> Worker<N> {
     fn perform(self: &Rc<Self>, action: Action) {
         match action {
             Action::Transmit(id) => self.send(id),
-            Action::Connect { conn, address } => {
+            Action::Connect { conn, address, tls: _ } => {
                 let socket = Rc::new(Socket::new(None));
                 self.sockets.borrow_mut().insert(conn, Rc::clone(&socket));
                 spawn_local(socket::connect(conn, address, socket, Rc::clone(self)));
@@ -425,6 +425,7 @@ impl<N: Net> Worker<N> {
                     socket.end();
                 }
             }
+            Action::Open(_) => {}
             Action::Reset(id) => {
                 let socket = self.sockets.borrow_mut().remove(id);
                 if let Some(socket) = socket {

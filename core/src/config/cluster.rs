@@ -66,6 +66,7 @@ impl UpstreamProtocol {
     /// How HTTP/2 is spoken on a connection of that pool, or `None` for HTTP/1.
     pub fn chosen(&self, pool: PoolKind, alpn: Option<&[u8]>) -> Option<&Http2Options> {
         match self {
+            _ if pool == PoolKind::Raw => None,
             UpstreamProtocol::Http2(options) => Some(options),
             UpstreamProtocol::Alpn(options) => Some(options).filter(|_| alpn == Some(b"h2")),
             UpstreamProtocol::AsDownstream(options) => Some(options).filter(|_| pool == PoolKind::Http2),

@@ -6,6 +6,7 @@ use crate::http::Scheme;
 use crate::http::path::PathRules;
 use crate::http1::parse::HeadLimits;
 use crate::http2::Http2Options;
+use crate::limit;
 use crate::time::Duration;
 use std::sync::Arc;
 
@@ -79,6 +80,8 @@ pub struct HttpManager {
     pub default_host: Option<Arc<str>>,
     /// `http_protocol_options.allow_chunked_length`.
     pub allow_chunked_length: bool,
+    /// It is no connection manager: bytes are carried to the cluster of the only route (`TcpProxy`).
+    pub tcp: bool,
     /// Which versions of HTTP clients may speak.
     pub codec: Codec,
     /// How HTTP/2 is spoken with them.
@@ -120,6 +123,52 @@ pub enum ForwardClientCert {
     SanitizeSet,
     /// Leave it, whoever sent it.
     AlwaysForwardOnly,
+}
+
+impl HttpManager {
+    /// `TcpProxy`: what of a connection manager's settings carries bytes to the only route of `routes`.
+    pub fn for_tcp(stat_prefix: Arc<str>, routes: RouteTable) -> HttpManager {
+        HttpManager {
+            stat_prefix,
+            routes: Arc::new(routes),
+            filters: Vec::new(),
+            suppress_envoy_headers: true,
+            access_logs: Vec::new(),
+            limits: HeadLimits::default(),
+            path_rules: PathRules::default(),
+            server_name: "".into(),
+            server_header: ServerHeader::PassThrough,
+            use_remote_address: true,
+            internal_ranges: Vec::new(),
+            trusted_hops: 0,
+            skip_xff_append: true,
+            via: None,
+            generate_request_id: false,
+            preserve_external_request_id: false,
+            request_id_in_response: false,
+            idle_timeout: None,
+            request_headers_timeout: None,
+            request_timeout: None,
+            stream_idle_timeout: Some(limit::IDLE_TIMEOUT),
+            max_connection_duration: None,
+            max_stream_duration: None,
+            delayed_close: limit::DELAYED_CLOSE,
+            max_requests_per_connection: None,
+            underscores: UnderscoreAction::Allow,
+            strip_matching_port: false,
+            strip_any_port: false,
+            strip_trailing_dot: false,
+            scheme: None,
+            accept_http_10: false,
+            default_host: None,
+            allow_chunked_length: false,
+            tcp: true,
+            codec: Codec::Http1,
+            http2: Http2Options::default(),
+            upgrades: Vec::new(),
+            client_cert: ClientCert::default(),
+        }
+    }
 }
 
 /// `codec_type`.

@@ -204,6 +204,10 @@ pub struct Forward {
     pub high_priority: bool,
     /// Upgrades for this route, which override the connection manager's.
     pub upgrades: Vec<super::Upgrade>,
+    /// CONNECT ends here: the upstream gets the bytes alone (`upgrade_configs.connect_config`).
+    pub terminates_connect: bool,
+    /// `grpc-timeout` of the request limits how long it may take, up to this (zero: no limit of ours), less the offset.
+    pub grpc_timeout: Option<(Duration, Duration)>,
     /// Request bytes kept for a retry.
     pub replay_limit: Option<usize>,
 }

@@ -189,6 +189,9 @@ impl Engine {
         if is_http2 {
             return self.assign_stream(id, conn_id, now);
         }
+        if conn.pool == PoolKind::Raw {
+            return self.assign_raw(id, conn_id, now);
+        }
         let before = conn.wire.out.len();
         encode::request_head(&exchange.request, conn.wire.out.writer(&mut self.blocks));
         exchange.record.upstream_head_sent += (conn.wire.out.len() - before) as u64;

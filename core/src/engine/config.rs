@@ -34,7 +34,7 @@ impl Engine {
             Arc::new(ManagerState {
                 snapshot: Arc::clone(config),
                 config: Arc::clone(&chain.http),
-                stats: self.registry.block(Scope::Http, &chain.http.stat_prefix),
+                stats: self.registry.block(if chain.http.tcp { Scope::Tcp } else { Scope::Http }, &chain.http.stat_prefix),
                 buffer_limit: listener.buffer_limit,
             })
         };

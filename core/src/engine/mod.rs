@@ -14,6 +14,7 @@ mod drain;
 mod explain;
 pub mod log;
 mod outputs;
+mod raw;
 mod reply;
 mod request;
 mod response;

@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::connection::Connection;
 use crate::exchange::{Failure, Refusal};
-use crate::http::Name;
+use crate::http::{Name, grpc};
 use crate::http1::Reject;
 use crate::http1::framing::Framing;
 use crate::id::{ConnId, ExchangeId};
@@ -37,31 +37,35 @@ impl Engine {
             self.abort(carrier, now);
         }
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let deadline = details == "max_duration_timeout";
         exchange.record.details = details;
+        if exchange.manager.config.tcp {
+            return self.cut_tcp(id, now);
+        }
         exchange.response.clear();
         exchange.response.status = status;
         let fields = &mut exchange.response.fields;
         for (name, value) in extra {
             fields.push(name, value);
         }
-        let grpc = status != 200 && extra.is_empty() && exchange.request.fields.get(Name::ContentType).is_some_and(is_grpc);
-        let body = if grpc {
+        let is_grpc = status != 200 && extra.is_empty() && exchange.request.fields.get(Name::ContentType).is_some_and(grpc::is_grpc);
+        let body = if is_grpc {
             exchange.response.status = 200;
             fields.push(b"content-type", b"application/grpc");
-            fields.push(b"grpc-status", grpc_status(status));
+            fields.push(b"grpc-status", if deadline { grpc::DEADLINE_EXCEEDED } else { grpc::status(status) });
             if !body.is_empty() {
-                fields.push(b"grpc-message", &percent_encode(body));
+                fields.push(b"grpc-message", &grpc::encode_message(body));
             }
             Bytes::new()
         } else {
             body.clone()
         };
         // RFC 9110 sections 8.6 and 15.3.5: no length, and no body, in 204.
-        if matches!(status, 204 | 304) && !grpc {
+        if matches!(status, 204 | 304) && !is_grpc {
             self.respond(id, Framing::Empty, now);
             return self.finish_body(id, now);
         }
-        let trailers_only = grpc && exchange.stream.is_some();
+        let trailers_only = is_grpc && exchange.stream.is_some();
         if !trailers_only {
             fields.push(b"content-length", itoa::Buffer::new().format(body.len()).as_bytes());
         }
@@ -162,32 +166,4 @@ impl Engine {
         };
         self.reply_with(id, status, &Bytes::from(body), Cow::Owned(details), overloaded, now);
     }
-}
-
-fn is_grpc(content_type: &[u8]) -> bool {
-    content_type.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
-}
-
-/// The gRPC status that stands for an HTTP status (gRPC over HTTP2, "HTTP to gRPC status code mapping").
-fn grpc_status(status: u16) -> &'static [u8] {
-    match status {
-        400 => b"13",
-        401 => b"16",
-        403 => b"7",
-        404 => b"12",
-        429 | 502 | 503 | 504 => b"14",
-        _ => b"2",
-    }
-}
-
-/// Percent-encodes what gRPC does not allow in `grpc-message`.
-fn percent_encode(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    for byte in text {
-        match byte {
-            b' '..=b'~' if *byte != b'%' => out.push(*byte),
-            other => out.extend_from_slice(format!("%{other:02X}").as_bytes()),
-        }
-    }
-    out
 }

@@ -124,7 +124,7 @@ impl Engine {
     }
 
     /// Finds the route and does what it says.
-    fn route(&mut self, id: ExchangeId, now: Instant) {
+    pub(super) fn route(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let manager = Arc::clone(&exchange.manager);
         manager.stats.inc(HttpStat::RouterRqTotal);
@@ -158,10 +158,8 @@ impl Engine {
         {
             exchange.manager = Arc::clone(&chain.manager);
         }
-        if exchange.request.is_connect() {
-            return self.reply(id, 403, &Bytes::new(), "connect_failed", now);
-        }
-        if exchange.upgrade && !may_upgrade(exchange, forward) {
+        let connects = exchange.request.is_connect();
+        if (exchange.upgrade || connects) && !may_upgrade(exchange, forward) {
             exchange.manager.stats.inc(HttpStat::RqWsOnNonWsRoute);
             if let (Some(Connection::Downstream(conn)), None) = (self.connections.get_mut(exchange.downstream), exchange.stream) {
                 conn.last = true;
@@ -175,6 +173,12 @@ impl Engine {
             return self.reply(id, forward.cluster_not_found, &Bytes::new(), "cluster_not_found", now);
         };
         self.prepare_forwarding(id, cluster, forward, now);
+        if let Some(exchange) = self.exchanges.get_mut(id)
+            && forward.terminates_connect
+            && (connects || exchange.manager.config.tcp)
+        {
+            exchange.attempt.pool = PoolKind::Raw;
+        }
         self.explain_cluster(id, now);
         self.try_upstream(id, now);
     }
@@ -247,7 +251,7 @@ impl Engine {
     fn arm_route_timeout(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         // An upgraded connection has no end that a timeout could wait for.
-        if let (Some(timeout), false) = (exchange.timeouts.route, exchange.upgrade) {
+        if let (Some(timeout), false) = (exchange.timeouts.route, exchange.upgrade || exchange.request.is_connect()) {
             let timeout = if is_planted(Plant::TimerOffItsTick) { timeout + Duration::from_millis(1) } else { timeout };
             exchange.deadlines.set(ExchangeDeadline::Route, now + timeout, exchange.owner, &mut self.timers);
         }
@@ -268,11 +272,20 @@ fn arm(exchange: &mut Exchange, forward: &Forward, timers: &mut crate::timer::Ti
     if let (Some(timeout), false) = (manager.config.request_timeout, exchange.request_done) {
         exchange.deadlines.set(ExchangeDeadline::Request, now + timeout, owner, timers);
     }
-    if let Some(lifetime) = forward.max_stream_duration.unwrap_or(manager.config.max_stream_duration) {
+    let lifetime = grpc_timeout(exchange, forward).or(forward.max_stream_duration.unwrap_or(manager.config.max_stream_duration));
+    if let Some(lifetime) = lifetime {
         exchange.deadlines.set(ExchangeDeadline::Lifetime, exchange.record.start + lifetime, owner, timers);
     }
     exchange.timeouts.idle = forward.idle_timeout.unwrap_or(exchange.timeouts.idle);
     touch(exchange, timers, now);
+}
+
+/// How long a gRPC client wants to wait (`grpc-timeout`), as far as the route lets it say.
+fn grpc_timeout(exchange: &Exchange, forward: &Forward) -> Option<Duration> {
+    let (most, offset) = forward.grpc_timeout?;
+    let asked = crate::http::grpc::timeout(exchange.request.fields.get_named(b"grpc-timeout")?)?;
+    let asked = if most.is_zero() { asked } else { asked.min(most) };
+    Some(asked.checked_sub(offset).filter(|left| !left.is_zero()).unwrap_or(asked))
 }
 
 fn header_ms(head: &crate::http::RequestHead, name: Name) -> Option<Duration> {
@@ -295,7 +308,8 @@ fn wants_close(exchange: &Exchange) -> bool {
 }
 
 fn may_upgrade(exchange: &Exchange, forward: &Forward) -> bool {
-    let Some(wanted) = exchange.request.fields.get(Name::Upgrade) else { return false };
+    let connect: Option<&[u8]> = exchange.request.is_connect().then_some(b"CONNECT");
+    let Some(wanted) = connect.or_else(|| exchange.request.fields.get(Name::Upgrade)) else { return false };
     let find = |list: &[Upgrade]| list.iter().find(|u| wanted.eq_ignore_ascii_case(u.protocol.as_bytes())).map(|u| u.enabled);
     find(&forward.upgrades).or_else(|| find(&exchange.manager.config.upgrades)).unwrap_or(false)
 }

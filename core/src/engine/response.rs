@@ -36,7 +36,8 @@ impl Engine {
         if exchange.response.is_interim() {
             return self.interim_response(conn_id, id, now);
         }
-        let to_head = exchange.request.is_head();
+        let connected = exchange.request.is_connect() && (200..300).contains(&exchange.response.status);
+        let to_head = exchange.request.is_head() || connected;
         let Ok(framing) = framing::response(&mut exchange.response, to_head) else {
             return self.protocol_error(id, conn_id, now);
         };
@@ -307,7 +308,7 @@ impl Engine {
         if !(is_planted(Plant::GaugeLeak) && exchange.attempt.cluster.is_none()) {
             stats.dec(HttpStat::RqActive);
         }
-        if exchange.is_tunnel() {
+        if exchange.is_tunnel() && !exchange.manager.config.tcp {
             stats.dec(HttpStat::CxUpgradesActive);
         }
         if exchange.record.status > 0 {

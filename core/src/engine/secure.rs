@@ -85,7 +85,9 @@ impl Engine {
                     conn.deadlines.set(DownstreamDeadline::Open, end, Owner::Downstream(id), &mut self.timers);
                 }
                 self.arm_downstream(id, now);
-                if plain && self.speaks_http2_only(id) {
+                if plain && self.is_tcp(id) {
+                    self.begin_tcp(id, now);
+                } else if plain && self.speaks_http2_only(id) {
                     self.start_http2(id, b"", now);
                 }
             }
@@ -129,7 +131,9 @@ impl Engine {
         conn.idle_since = now;
         conn.tls = Some(tls);
         self.arm_idle(id);
-        if self.speaks_http2_only(id) || self.agreed_on_http2(id) {
+        if self.is_tcp(id) {
+            self.begin_tcp(id, now);
+        } else if self.speaks_http2_only(id) || self.agreed_on_http2(id) {
             self.start_http2(id, b"", now);
         }
     }

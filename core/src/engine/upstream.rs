@@ -82,7 +82,7 @@ impl Engine {
         let breakers = &cluster.config.breakers[conn.priority];
         let shared = &cluster.shared.priorities[conn.priority];
         let wanted_elsewhere = self.answers.is(|| shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections);
-        if host.removed || removed || conn.last || wanted_elsewhere || stale {
+        if host.removed || removed || conn.last || conn.pool == PoolKind::Raw || wanted_elsewhere || stale {
             self.close_upstream(id, now);
             return None;
         }

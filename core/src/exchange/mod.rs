@@ -224,9 +224,11 @@ impl Exchange {
 
     /// Whether the response head says that both sides only carry bytes from here on.
     pub fn switches_protocol(&self) -> bool {
+        let success = (200..300).contains(&self.response.status);
         match self.attempt.stream {
+            _ if self.request.is_connect() => success,
             None => self.response.status == 101,
-            Some(_) => self.upgrade && self.response.status == 200,
+            Some(_) => self.upgrade && success,
         }
     }
 

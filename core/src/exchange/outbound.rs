@@ -102,7 +102,10 @@ pub fn clean_response(exchange: &mut Exchange) {
 
 /// A protocol is switched with 101 in HTTP/1 and 200 in HTTP/2 (RFC 8441 section 5): says it in the client's way.
 pub fn translate_switch(exchange: &mut Exchange) {
-    if exchange.stream.is_some() {
+    if exchange.request.is_connect() {
+        // RFC 9110 section 9.3.6: no length, and no body, but bytes.
+        exchange.response.fields.remove_all(NameSet::of(&[Name::ContentLength, Name::TransferEncoding]));
+    } else if exchange.stream.is_some() {
         exchange.response.status = 200;
         exchange.response.fields.remove_all(NameSet::of(&[Name::Connection, Name::Upgrade, Name::ContentLength]));
     } else if exchange.attempt.stream.is_some() && exchange.upgrade {

@@ -2,6 +2,7 @@
 
 mod date;
 mod fields;
+pub mod grpc;
 mod head;
 mod name;
 pub mod path;

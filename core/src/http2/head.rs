@@ -29,11 +29,11 @@ pub fn read_request(from: &Request<()>, max_fields: usize, head: &mut RequestHea
     let uri = from.uri();
     let plain_connect = from.method() == Method::CONNECT && protocol.is_none();
     let path: &[u8] = match uri.path_and_query() {
-        _ if plain_connect => b"/",
+        _ if plain_connect => b"",
         Some(path) => path.as_str().as_bytes(),
         None => return Err(Reject::Target),
     };
-    if !is_target(path) {
+    if !plain_connect && !is_target(path) {
         return Err(Reject::Target);
     }
     head.set_path_and_query(path);

@@ -7,8 +7,10 @@ use crate::http::{Fields, Name, RequestHead};
 /// Whether `head` fits `on`, given that the path index says so. `die` draws a number below a million.
 pub(super) fn route_matches(on: &RouteMatch, head: &RequestHead, die: impl FnOnce() -> u32) -> bool {
     let path = match &on.path {
-        PathMatch::Regex(regex) => !head.is_connect() && regex.is_match(head.path()),
         PathMatch::Connect => head.is_connect(),
+        // No path matcher is for CONNECT.
+        _ if head.is_connect() => false,
+        PathMatch::Regex(regex) => regex.is_match(head.path()),
         _ => true,
     };
     path && on.fraction.is_none_or(|share| die() < share)
@@ -18,8 +20,7 @@ pub(super) fn route_matches(on: &RouteMatch, head: &RequestHead, die: impl FnOnc
 }
 
 fn is_grpc(head: &RequestHead) -> bool {
-    let kind = head.fields.get(Name::ContentType).unwrap_or_default();
-    kind.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
+    crate::http::grpc::is_grpc(head.fields.get(Name::ContentType).unwrap_or_default())
 }
 
 /// Whether a header or pseudo-header of the request fits.

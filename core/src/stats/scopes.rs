@@ -19,6 +19,8 @@ pub enum Scope {
     Cluster,
     /// `http.<stat_prefix>.`
     Http,
+    /// `tcp.<stat_prefix>.`
+    Tcp,
     /// `listener.<address>.`
     Listener,
 }
@@ -216,7 +218,7 @@ impl Scope {
     pub fn stats(self) -> &'static [(&'static str, Kind)] {
         match self {
             Scope::Cluster => CLUSTER,
-            Scope::Http => HTTP,
+            Scope::Http | Scope::Tcp => HTTP,
             Scope::Listener => LISTENER,
         }
     }
@@ -225,7 +227,7 @@ impl Scope {
     pub fn timings(self) -> &'static [&'static str] {
         match self {
             Scope::Cluster => &["upstream_rq_time", "upstream_cx_connect_ms", "upstream_cx_length_ms"],
-            Scope::Http => &["downstream_rq_time", "downstream_cx_length_ms"],
+            Scope::Http | Scope::Tcp => &["downstream_rq_time", "downstream_cx_length_ms"],
             Scope::Listener => &["", "downstream_cx_length_ms"],
         }
     }
@@ -234,7 +236,7 @@ impl Scope {
     pub fn codes(self) -> &'static str {
         match self {
             Scope::Cluster => "upstream_rq_",
-            Scope::Http | Scope::Listener => "downstream_rq_",
+            Scope::Http | Scope::Tcp | Scope::Listener => "downstream_rq_",
         }
     }
 
@@ -243,6 +245,7 @@ impl Scope {
         match self {
             Scope::Cluster => "cluster",
             Scope::Http => "http",
+            Scope::Tcp => "tcp",
             Scope::Listener => "listener",
         }
     }

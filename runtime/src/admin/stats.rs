@@ -34,6 +34,7 @@ fn tag(scope: Scope, name: &str) -> (&'static str, String) {
     let key = match scope {
         Scope::Cluster => "envoy_cluster_name",
         Scope::Http => "envoy_http_conn_manager_prefix",
+        Scope::Tcp => "envoy_tcp_prefix",
         Scope::Listener => "envoy_listener_address",
     };
     (key, name.to_owned())

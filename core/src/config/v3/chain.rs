@@ -3,7 +3,7 @@
 use super::bootstrap::Draft;
 use super::listener::{Transport, read_transport};
 use super::reader::Reader;
-use super::{manager, tls};
+use super::{manager, tcp_proxy, tls};
 use crate::config::{FilterChain, HttpManager, Inspection};
 use crate::limit;
 use crate::listener::{ChainMatch, Cidr, SourceType};
@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const MANAGER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const TCP_PROXY: &str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 
 /// All chains of a listener, and the default one. `None` in place of what is wrong.
 pub(super) fn read_all(listener: &Reader<'_>, draft: &mut Draft) -> (Option<Vec<FilterChain>>, Option<Option<FilterChain>>) {
@@ -92,12 +93,13 @@ fn read_filters(chain: &Reader<'_>, draft: &mut Draft) -> Option<HttpManager> {
     chain.each("filters", |filter| {
         count += 1;
         if count == 2 {
-            filter.error_here("a connection manager is the last filter of its chain");
+            filter.error_here("a connection manager or a TCP proxy is the last filter of its chain");
         }
         filter.ignore(&["name"]);
         // One arm for each network filter.
         let found = filter.message("typed_config", |config| match config.type_name() {
             MANAGER => http = manager::read(&config, draft),
+            TCP_PROXY => http = tcp_proxy::read(&config, draft),
             other => config.error_here(format!("Weir does not implement the network filter {other} yet")),
         });
         if found.is_none() && !filter.has("typed_config") && !filter.has("config_discovery") {

@@ -97,6 +97,7 @@ pub(super) fn read(manager: &Reader<'_>, draft: &mut Draft) -> Option<HttpManage
         accept_http_10: http1.accept_http_10,
         default_host: http1.default_host,
         allow_chunked_length: http1.allow_chunked_length,
+        tcp: false,
         codec,
         http2,
         upgrades: read_upgrades(manager),
@@ -212,7 +213,7 @@ fn read_upgrades(manager: &Reader<'_>) -> Vec<Upgrade> {
     let mut upgrades = Vec::new();
     manager.each("upgrade_configs", |upgrade| {
         let Some(protocol) = upgrade.str("upgrade_type") else { return };
-        if protocol.eq_ignore_ascii_case("CONNECT") || protocol.eq_ignore_ascii_case("CONNECT-UDP") {
+        if protocol.eq_ignore_ascii_case("CONNECT-UDP") {
             upgrade.unsupported("upgrade_type", format!("Weir does not implement {protocol} yet"));
         }
         upgrades.push(Upgrade { protocol: protocol.into(), enabled: upgrade.bool("enabled").unwrap_or(true) });

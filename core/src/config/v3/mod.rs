@@ -22,6 +22,7 @@ mod route;
 mod rules;
 mod schema;
 mod source;
+mod tcp_proxy;
 mod tls;
 mod typed;
 

@@ -96,12 +96,7 @@ fn read_match(on: &Reader<'_>) -> Option<RouteMatch> {
         .or_else(|| text("path").map(PathMatch::Exact))
         .or_else(|| text("path_separated_prefix").map(PathMatch::SeparatedPrefix))
         .or_else(|| on.message("safe_regex", |regex| read_regex(&regex, true)).flatten().map(PathMatch::Regex))
-        .or_else(|| {
-            if on.has("connect_matcher") {
-                on.unsupported("connect_matcher", "Weir does not implement CONNECT yet");
-            }
-            on.message("connect_matcher", |_| PathMatch::Connect)
-        });
+        .or_else(|| on.message("connect_matcher", |_| PathMatch::Connect));
     let (mut headers, mut query) = (Vec::new(), Vec::new());
     on.each("headers", |matcher| headers.extend(read_header(&matcher)));
     on.each("query_parameters", |matcher| query.extend(read_query(&matcher)));
@@ -133,6 +128,17 @@ fn read_forward(forward: &Reader<'_>, context: &Context<'_>) -> Option<Forward> 
     let cluster = read_choice(forward, context);
     let retry = forward.message("retry_policy", |policy| Arc::new(read_retry(&policy))).or_else(|| context.retry.clone());
     forward.ignore(&["metadata_match", "include_vh_rate_limits"]);
+    let (mut grpc_timeout, mut terminates_connect) = (None, false);
+    let max_stream_duration = forward.message("max_stream_duration", |max| {
+        let offset = max.duration("grpc_timeout_header_offset").unwrap_or(Duration::ZERO);
+        grpc_timeout = max.duration("grpc_timeout_header_max").map(|most| (most, offset));
+        max.duration("max_stream_duration").map(|d| Some(d).filter(|d| !d.is_zero()))
+    });
+    if let Some(most) = forward.duration("max_grpc_timeout") {
+        let offset = forward.duration("grpc_timeout_offset").unwrap_or(Duration::ZERO);
+        grpc_timeout = grpc_timeout.or(Some((most, offset)));
+    }
+    let upgrades = read_upgrades(forward, &mut terminates_connect);
     let off_if_zero = |name: &str| forward.duration(name).map(|duration| Some(duration).filter(|d| !d.is_zero()));
     Some(Forward {
         cluster: cluster?,
@@ -143,15 +149,15 @@ fn read_forward(forward: &Reader<'_>, context: &Context<'_>) -> Option<Forward> 
         },
         timeout: off_if_zero("timeout").unwrap_or(Some(limit::ROUTE_TIMEOUT)),
         idle_timeout: off_if_zero("idle_timeout"),
-        max_stream_duration: forward
-            .message("max_stream_duration", |max| max.duration("max_stream_duration").map(|d| Some(d).filter(|d| !d.is_zero())))
-            .flatten(),
+        max_stream_duration: max_stream_duration.flatten(),
+        grpc_timeout,
+        terminates_connect,
         retry,
         path: read_path_rewrite(forward),
         host: read_host_rewrite(forward),
         append_forwarded_host: forward.flag("append_x_forwarded_host"),
         high_priority: forward.enumeration("priority") == 1,
-        upgrades: read_upgrades(forward),
+        upgrades,
         replay_limit: None,
     })
 }
@@ -187,6 +193,27 @@ fn read_choice(forward: &Reader<'_>, context: &Context<'_>) -> Option<ClusterCho
                 weighted.error_here("the weights must add up to more than 0");
             }
             Some(ClusterChoice::Weighted { clusters, total: total.max(1) })
+        })
+        .flatten()
+}
+
+/// The clusters of a TCP proxy.
+pub(super) fn read_tcp_choice(proxy: &Reader<'_>, clusters: &Clusters) -> Option<ClusterChoice> {
+    let context = Context { clusters, validate_clusters: true, reply_body: 0, retry: None };
+    if let Some(name) = proxy.str("cluster") {
+        check_cluster(proxy, "cluster", name, &context);
+        return Some(ClusterChoice::Named(name.into()));
+    }
+    proxy
+        .message("weighted_clusters", |weighted| {
+            let (mut all, mut total) = (Vec::new(), 0u32);
+            weighted.each("clusters", |entry| {
+                let (name, weight) = (entry.str("name").unwrap_or_default(), entry.u32("weight").unwrap_or(0));
+                check_cluster(&entry, "name", name, &context);
+                total = total.saturating_add(weight);
+                all.push((name.into(), weight, crate::config::HeaderEdits::default()));
+            });
+            Some(ClusterChoice::Weighted { clusters: all, total: total.max(1) })
         })
         .flatten()
 }
@@ -236,10 +263,27 @@ fn read_host_rewrite(forward: &Reader<'_>) -> Option<HostRewrite> {
     literal.or_else(header).or_else(|| forward.flag("auto_host_rewrite").then_some(HostRewrite::Endpoint))
 }
 
-fn read_upgrades(forward: &Reader<'_>) -> Vec<Upgrade> {
+fn read_upgrades(forward: &Reader<'_>, terminates_connect: &mut bool) -> Vec<Upgrade> {
     let mut upgrades = Vec::new();
     forward.each("upgrade_configs", |upgrade| {
         let protocol = upgrade.str("upgrade_type").unwrap_or_default();
+        if protocol.eq_ignore_ascii_case("CONNECT-UDP") {
+            upgrade.unsupported("upgrade_type", "Weir does not implement CONNECT-UDP yet");
+        }
+        if upgrade.has("connect_config") {
+            *terminates_connect |= protocol.eq_ignore_ascii_case("CONNECT") && upgrade.bool("enabled").unwrap_or(true);
+            if !protocol.eq_ignore_ascii_case("CONNECT") {
+                upgrade.error("connect_config", "belongs to `upgrade_type: CONNECT`");
+            }
+            upgrade.message("connect_config", |connect| {
+                for name in ["proxy_protocol_config", "allow_post"] {
+                    if connect.has(name) {
+                        connect.ignore(&[name]);
+                        connect.unsupported(name, "Weir does not implement this yet");
+                    }
+                }
+            });
+        }
         upgrades.push(Upgrade { protocol: protocol.into(), enabled: upgrade.bool("enabled").unwrap_or(true) });
     });
     upgrades
