@@ -374,6 +374,11 @@ impl Engine {
                 self.begin_exchange(id, Err(Reject::HeadTimeout), now);
             }
             (DownstreamDeadline::Idle, DownstreamPhase::Http2(_)) => self.idle_session(id, now),
+            (DownstreamDeadline::Head, DownstreamPhase::Http2(_)) => {
+                stats.inc(HttpStat::RqHeaderTimeout);
+                self.closed_downstream(id, IoFault::Closed, now);
+                self.out.actions.push_back(Action::Drop(id));
+            }
             (DownstreamDeadline::Flush, _) => self.fire_flush(id, now),
             (DownstreamDeadline::Keepalive, _) => self.keep_alive_down(id, now),
             (DownstreamDeadline::Lifetime, DownstreamPhase::Http2(_)) => {

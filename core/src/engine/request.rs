@@ -52,7 +52,9 @@ impl Engine {
         }
         conn.requests += 1;
         conn.deadlines.clear(DownstreamDeadline::Idle);
-        conn.deadlines.clear(DownstreamDeadline::Head);
+        if !conn.is_http2 {
+            conn.deadlines.clear(DownstreamDeadline::Head);
+        }
         let max = exchange.manager.config.max_requests_per_connection;
         if max.is_some_and(|max| conn.requests >= max) && !conn.last {
             exchange.manager.stats.inc(HttpStat::CxMaxRequests);

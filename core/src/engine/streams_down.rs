@@ -38,6 +38,7 @@ impl Engine {
             conn.deadlines.set(DownstreamDeadline::Keepalive, now + keepalive.interval, Owner::Downstream(id), &mut self.timers);
         }
         self.arm_idle(id);
+        self.drive_down(id, now);
         self.queue_transmit(id);
     }
 
@@ -59,6 +60,15 @@ impl Engine {
             Run::Body(bytes) => log_body(recorder, bytes),
             Run::Frame(_) => {}
         });
+        // A head that does not end holds up all that is behind it.
+        let in_head = session.is_in_head();
+        match (in_head, conn.manager.config.request_headers_timeout, conn.deadlines.get(DownstreamDeadline::Head)) {
+            (true, Some(timeout), None) => {
+                conn.deadlines.set(DownstreamDeadline::Head, now + timeout, Owner::Downstream(id), &mut self.timers);
+            }
+            (false, _, Some(_)) => conn.deadlines.clear(DownstreamDeadline::Head),
+            _ => {}
+        }
         self.drive_down(id, now);
     }
 

@@ -8,6 +8,8 @@ use crate::http1::encode::BodyCoding;
 use crate::http1::framing::Framing;
 use crate::router::{apply_request_edits, apply_response_edits};
 use crate::time::Duration;
+use base64::Engine as _;
+use sha1::{Digest, Sha1};
 
 /// Rewrites the request as its route says, once, before the first try.
 pub fn prepare_request(exchange: &mut Exchange, timeout: Option<Duration>) {
@@ -113,7 +115,20 @@ pub fn translate_switch(exchange: &mut Exchange) {
         let protocol = exchange.request.fields.get(Name::Upgrade).unwrap_or_default().to_vec();
         exchange.response.fields.set(Name::Upgrade, &protocol);
         exchange.response.fields.set(Name::Connection, b"Upgrade");
+        // RFC 8441 section 5: in HTTP/2 the key and its answer are not used, but this client waits for one.
+        let key = exchange.request.fields.get_named(b"sec-websocket-key").map(<[u8]>::to_vec);
+        if let (Some(key), None) = (key, exchange.response.fields.get_named(b"sec-websocket-accept")) {
+            exchange.response.fields.push(b"sec-websocket-accept", &websocket_accept(&key));
+        }
     }
+}
+
+/// RFC 6455 section 4.2.2.
+fn websocket_accept(key: &[u8]) -> Vec<u8> {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    base64::engine::general_purpose::STANDARD.encode(hash.finalize()).into_bytes()
 }
 
 /// Applies the response edits of weighted cluster, route, virtual host and table.
@@ -202,5 +217,13 @@ fn set_server(head: &mut ResponseHead, action: ServerHeader, name: &[u8]) {
         ServerHeader::Overwrite => head.fields.set(Name::Server, name),
         ServerHeader::AppendIfAbsent if !head.fields.has(Name::Server) => head.fields.set(Name::Server, name),
         ServerHeader::AppendIfAbsent | ServerHeader::PassThrough => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_example_of_rfc_6455() {
+        assert_eq!(super::websocket_accept(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 }

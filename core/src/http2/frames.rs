@@ -32,6 +32,7 @@ pub mod kind {
 
 /// END_STREAM of DATA and HEADERS, ACK of SETTINGS and PING.
 pub const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 
 /// Follows the frames in one direction of a connection.
@@ -44,6 +45,9 @@ pub struct FrameScanner {
     /// What is left is a body's, but for so many bytes.
     framing_left: u32,
     is_data: bool,
+    /// A header block has begun and not ended.
+    in_block: bool,
+    kind: u8,
 }
 
 /// A run of bytes of one nature.
@@ -61,7 +65,7 @@ impl FrameScanner {
     /// For the direction that begins with the client's preface, or for the other one.
     pub fn new(preface: bool) -> FrameScanner {
         let preface_left = if preface { PREFACE.len() as u8 } else { 0 };
-        FrameScanner { preface_left, head: [0; 9], have: 0, left: 0, framing_left: 0, is_data: false }
+        FrameScanner { preface_left, head: [0; 9], have: 0, left: 0, framing_left: 0, is_data: false, in_block: false, kind: 0 }
     }
 
     /// Goes over the next bytes and tells what they are, in order.
@@ -94,11 +98,19 @@ impl FrameScanner {
         }
     }
 
+    /// Whether a head has begun and is not complete.
+    pub fn is_in_head(&self) -> bool {
+        self.in_block || (self.left > 0 && matches!(self.kind, kind::HEADERS | kind::CONTINUATION))
+    }
+
     fn begin_frame(&mut self) -> FrameHead {
         let [a, b, c, kind, flags, s0, s1, s2, s3] = self.head;
         let length = u32::from_be_bytes([0, a, b, c]);
         (self.have, self.left) = (0, length);
-        self.is_data = kind == kind::DATA;
+        (self.is_data, self.kind) = (kind == kind::DATA, kind);
+        if matches!(kind, kind::HEADERS | kind::CONTINUATION) {
+            self.in_block = flags & END_HEADERS == 0;
+        }
         // How much padding there is says where the body ends.
         self.framing_left = u32::from(self.is_data && flags & PADDED != 0).min(length);
         FrameHead { length, kind, flags, stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]) }

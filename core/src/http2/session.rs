@@ -217,6 +217,11 @@ impl Session {
         self.token.queue();
     }
 
+    /// Whether a head has begun to come and is not complete.
+    pub fn is_in_head(&self) -> bool {
+        self.incoming.is_in_head()
+    }
+
     /// The peer has sent its last byte.
     pub fn recv_eof(&mut self) {
         self.pipe.lock().eof = true;
@@ -255,6 +260,7 @@ impl Session {
         let mut context = Context::from_waker(&waker);
         match &mut self.role {
             Role::Closed => None,
+            Role::Opening(_) if self.flood.is_some() => self.close(None),
             Role::Opening(handshake) => match Pin::new(&mut **handshake).poll(&mut context) {
                 Poll::Pending => None,
                 Poll::Ready(Err(error)) => self.close(Some(&error)),
