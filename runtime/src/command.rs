@@ -2,6 +2,7 @@
 
 use crate::net::Net;
 use crate::recording::Written;
+use crate::tls::Table;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,10 @@ use weir_core::id::QueryId;
 pub enum Command<N: Net> {
     /// Accept from these, for the listeners of these names.
     Listen(Vec<(Arc<str>, N::Bound)>),
-    /// A new config.
-    Config(Arc<Config>),
+    /// A new config, with its TLS settings.
+    Config(Arc<Config>, Arc<Table>),
+    /// The TLS settings of the config in force, made anew.
+    Tls(Arc<Table>),
     /// Let no new connection to the listener begin.
     RefuseNew(Arc<str>),
     /// Take what the kernel has accepted already for the listener, then close it.

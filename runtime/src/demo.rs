@@ -3,7 +3,8 @@
 use crate::cli::{DemoArgs, RunArgs};
 use crate::logging::Level;
 use crate::run;
-use crate::start::StartError;
+use crate::start::{Ready, StartError};
+use crate::tls::{Environment, Table};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ pub fn run(args: &DemoArgs) -> Result<(), StartError> {
     let config = loaded.config.ok_or(StartError::Config { path: path.clone(), errors: loaded.diagnostics.len() })?;
     let run_args = RunArgs { concurrency: Some(1), drain_time: 10, log_level: Level::Warn, ..RunArgs::of(path) };
     let once = args.once;
-    let cut = run::run_config(run_args, config, text, move |bound| {
+    let cut = run::run_config(run_args, Ready { config, text, tls: Table::default() }, Environment::system(), move |bound| {
         let Some((_, proxy)) = bound.listeners.first() else { return };
         let admin = bound.admin;
         if once {

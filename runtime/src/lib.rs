@@ -2,7 +2,7 @@
 //! coordinates them.
 //!
 //! Reading order: [`start`] is all that can fail before anything runs; [`run`](mod@run) is the life of the process; [`worker`] drives one engine; [`socket`] moves
-//! one connection's bytes; [`net`] is the seam to the operating system (and, in simulation, to turmoil).
+//! one connection's bytes; [`tls`] stands between the two where it is asked for; [`net`] is the seam to the operating system (and, in simulation, to turmoil).
 #![forbid(unsafe_code)]
 
 pub mod access_log;
@@ -13,6 +13,7 @@ pub mod command;
 pub mod demo;
 pub mod logging;
 pub mod net;
+pub mod open;
 pub mod recording;
 pub mod replay;
 pub mod resolver;
@@ -21,4 +22,5 @@ pub mod socket;
 pub mod start;
 pub mod system;
 pub mod thread;
+pub mod tls;
 pub mod worker;

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use weir::cli::{Cli, Command, Format, OnUnsupported, ReplayArgs, ValidateArgs};
 use weir::logging::{self, Level};
+use weir::start::check;
+use weir::tls::{Environment, Table};
 use weir_core::config::v3;
 
 fn main() -> ExitCode {
@@ -73,7 +75,8 @@ fn validate(args: &ValidateArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let loaded = v3::load(&text, &args.config.display().to_string());
+    let (file, before) = (args.config.display().to_string(), Table::default());
+    let (loaded, _) = check(&text, &file, &[], &before, &Environment::system());
     let refused = loaded.config.is_none() || (args.on_unsupported == OnUnsupported::Error && loaded.has_unsupported());
     match args.format {
         Format::Json => println!("{}", v3::diagnostics_to_json(&loaded.diagnostics)),

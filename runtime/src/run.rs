@@ -8,9 +8,11 @@ use crate::command::{Command, Drain, Upcall};
 use crate::net::{Net, TokioNet};
 use crate::recording::Recording;
 use crate::resolver::Resolver;
-use crate::start::{StartError, load, load_after, open_admin, open_listener, resolve_all, seed, warm};
+use crate::start::{Ready, StartError, load, load_after, open_admin, open_listener, report, resolve_all, seed, warm};
 use crate::system;
 use crate::thread::{self, Crash, ThreadParts};
+use crate::tls::watch::Watch;
+use crate::tls::{Environment, Table};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use weir_core::Engine;
 use weir_core::cluster::{DnsError, Question, Resolved};
+use weir_core::config::v3::Severity;
 use weir_core::config::{Bind, Config};
 use weir_core::id::QueryId;
 use weir_core::rng::Seed;
@@ -37,6 +40,10 @@ pub struct Primary<N: Net> {
     args: RunArgs,
     config: Arc<Config>,
     text: String,
+    /// The config's TLS settings.
+    tls: Arc<Table>,
+    environment: Environment,
+    watch: Watch,
     /// Open listeners: what they are bound to, and where that turned out to be.
     listeners: BTreeMap<Arc<str>, (Bind, SocketAddr)>,
     workers: Vec<WorkerHandle<N>>,
@@ -61,17 +68,18 @@ enum Running {
 
 /// Runs the proxy until it has drained. Answers how many exchanges were cut.
 pub fn run(args: RunArgs) -> Result<u32, StartError> {
-    let (config, text) = load(&args.config, args.on_unsupported)?;
-    run_config(args, config, text, |_| {})
+    let environment = Environment::system();
+    let ready = load(&args.config, args.on_unsupported, &environment)?;
+    run_config(args, ready, environment, |_| {})
 }
 
 /// Runs a config that is loaded already; calls `ready` once everything listens.
-pub fn run_config(args: RunArgs, config: Config, text: String, ready: impl FnOnce(&Bound)) -> Result<u32, StartError> {
+pub fn run_config(args: RunArgs, config: Ready, tls: Environment, ready: impl FnOnce(&Bound)) -> Result<u32, StartError> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let signals = Signals::register()?;
-        let outside = Outside { clock: Clock::start(), seed: seed(), hostname: system::hostname().into(), threads: Threads::Own };
-        let (mut primary, bound, admin) = Primary::start(TokioNet, args, config, text, outside).await?;
+        let outside = Outside { clock: Clock::start(), seed: seed(), hostname: system::hostname().into(), threads: Threads::Own, tls };
+        let (mut primary, bound, admin) = Primary::start_ready(TokioNet, args, config, outside).await?;
         for (name, address) in &bound.listeners {
             tracing::info!("listener {name} listens on {address}");
         }
@@ -97,6 +105,8 @@ pub struct Outside {
     pub hostname: Arc<str>,
     /// Where workers run.
     pub threads: Threads,
+    /// Cryptography.
+    pub tls: Environment,
 }
 
 /// Where workers run.
@@ -195,11 +205,26 @@ impl<N: Net + Send + Sync> Primary<N> {
     pub async fn start(
         net: N,
         args: RunArgs,
-        mut config: Config,
+        config: Config,
         text: String,
         outside: Outside,
     ) -> Result<(Primary<N>, Bound, Option<tokio::net::TcpListener>), StartError> {
-        let Outside { clock, seed, hostname, threads } = outside;
+        let made = Table::make(&config, &Table::default(), &outside.tls);
+        match report(&made.findings, args.on_unsupported) {
+            0 => Primary::start_ready(net, args, Ready { config, text, tls: made.table }, outside).await,
+            errors => Err(StartError::Config { path: args.config, errors }),
+        }
+    }
+
+    async fn start_ready(
+        net: N,
+        args: RunArgs,
+        ready: Ready,
+        outside: Outside,
+    ) -> Result<(Primary<N>, Bound, Option<tokio::net::TcpListener>), StartError> {
+        let Ready { mut config, text, tls } = ready;
+        let Outside { clock, seed, hostname, threads, tls: environment } = outside;
+        let tls = Arc::new(tls);
         config.hostname = hostname;
         let config = Arc::new(config);
         let workers = args.concurrency.map_or_else(system::hardware_threads, usize::from);
@@ -242,7 +267,7 @@ impl<N: Net + Send + Sync> Primary<N> {
             // With a worker for each processor each has its own; fewer leave the choice to the kernel.
             let pinned = workers == system::hardware_threads();
             let (net, upcalls, log) = (net.clone(), upcall.clone(), log.clone());
-            let parts = ThreadParts { net, index, clock, engine, upcalls, log, recording: recording.clone() };
+            let parts = ThreadParts { net, index, clock, engine, upcalls, log, tls: Arc::clone(&tls), recording: recording.clone() };
             handles.push(match threads {
                 Threads::Own => spawn_worker(parts, pinned, share)?,
                 Threads::Here => spawn_task(parts, share),
@@ -259,11 +284,16 @@ impl<N: Net + Send + Sync> Primary<N> {
             quit: tokio::sync::Notify::new(),
             drain: tokio::sync::Notify::new(),
         });
+        let mut watch = Watch::default();
+        watch.set(tls.folders());
         let primary = Primary {
             net,
             args,
             config,
             text,
+            tls,
+            environment,
+            watch,
             listeners,
             workers: handles,
             upcalls,
@@ -281,6 +311,8 @@ impl<N: Net + Send + Sync> Primary<N> {
     pub async fn serve(&mut self, mut orders: mpsc::UnboundedReceiver<Order>, admin: Option<tokio::net::TcpListener>) {
         let page = admin.map(|listener| tokio::task::spawn_local(admin::serve(listener, Arc::clone(&self.state))));
         let state = Arc::clone(&self.state);
+        let (renewed, mut files) = mpsc::unbounded_channel();
+        let watching = tokio::task::spawn_local(self.watch.tell(renewed));
         while self.drained < self.workers.len() {
             tokio::select! {
                 biased;
@@ -289,6 +321,7 @@ impl<N: Net + Send + Sync> Primary<N> {
                     Order::Reload => self.reload().await,
                     Order::WriteLogs => self.write_logs(),
                 },
+                Some(()) = files.recv() => self.refresh_tls(),
                 () = state.quit.notified() => self.drain_on("/quitquitquit").await,
                 () = state.drain.notified() => self.drain_listeners().await,
                 upcall = self.upcalls.recv() => match upcall {
@@ -297,6 +330,7 @@ impl<N: Net + Send + Sync> Primary<N> {
                 },
             }
         }
+        watching.abort();
         if let Some(page) = page {
             page.abort();
         }
@@ -391,11 +425,32 @@ impl<N: Net + Send + Sync> Primary<N> {
         }
     }
 
+    /// Files of certificates have changed: those that are right are used for connections to come, the others stay as
+    /// they were.
+    fn refresh_tls(&mut self) {
+        let made = Table::make(&self.config, &self.tls, &self.environment);
+        let wrong = made.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        for finding in wrong.clone() {
+            tracing::error!("{finding}");
+        }
+        match wrong.count() {
+            0 if made.changed == 0 => return,
+            0 => tracing::info!("certificates were read again; new connections use them"),
+            _ => tracing::error!("certificates were read again and something is wrong: what was there before goes on in its place"),
+        }
+        self.tls = Arc::new(made.table);
+        let tls = Arc::clone(&self.tls);
+        self.tell(|| Command::Tls(Arc::clone(&tls)));
+    }
+
     async fn try_reload(&mut self) -> Result<bool, StartError> {
-        let (mut config, text) = load_after(&self.args.config, self.args.on_unsupported, &self.config.sinks)?;
+        let Ready { mut config, text, tls } =
+            load_after(&self.args.config, self.args.on_unsupported, &self.config.sinks, &self.tls, &self.environment)?;
         if text == self.text {
+            self.refresh_tls();
             return Ok(false);
         }
+        let tls = Arc::new(tls);
         config.hostname = Arc::clone(&self.config.hostname);
         let config = Arc::new(config);
         let sinks = access_log::open(&config.sinks)?;
@@ -427,7 +482,9 @@ impl<N: Net + Send + Sync> Primary<N> {
             self.listeners.remove(&name);
             self.tell(|| Command::Unlisten(Arc::clone(&name)));
         }
-        self.tell(|| Command::Config(Arc::clone(&config)));
+        self.tell(|| Command::Config(Arc::clone(&config), Arc::clone(&tls)));
+        self.watch.set(tls.folders());
+        self.tls = tls;
         for (listener, (sockets, address)) in opened {
             self.tell(|| Command::Unlisten(Arc::clone(&listener.name)));
             tracing::info!("listener {} listens on {address}", listener.name);

@@ -5,21 +5,27 @@
 //! leaves the rest to its own task.
 
 use crate::net::Net;
+use crate::tls::stream::Look;
+use crate::tls::{Stream, handshake};
 use crate::worker::Worker;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use weir_core::buffer::Outbox;
-use weir_core::engine::{ConnectError, IoFault, Transmit};
+use weir_core::engine::{ConnectError, ConnectTls, IoFault, Transmit, Transport};
 use weir_core::id::ConnId;
 
 /// Slices given to one vectored write.
 const SLICES: usize = 16;
+
+/// How long the rest of a TLS record may take that has begun to come when its connection is to close.
+const PART: Duration = Duration::from_secs(1);
 
 /// How the socket is to end.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -39,7 +45,7 @@ enum Ending {
 /// One connection's socket.
 #[derive(Debug)]
 pub struct Socket<N: Net> {
-    stream: RefCell<Option<N::Stream>>,
+    stream: RefCell<Option<Stream<N::Stream>>>,
     /// What could not be sent yet. An idle connection has none, and no memory for it.
     outbox: RefCell<Option<Box<Outbox>>>,
     /// What the engine did not take yet.
@@ -50,11 +56,13 @@ pub struct Socket<N: Net> {
     ending: Cell<Ending>,
     /// Nothing can be sent any more; what is to be sent is thrown away.
     broken: Cell<bool>,
+    /// Nobody is to wait for the client's first bytes any longer.
+    hurried: Cell<bool>,
 }
 
 impl<N: Net> Socket<N> {
     /// The socket of `stream`; of a connection that is being made if there is none.
-    pub fn new(stream: Option<N::Stream>) -> Socket<N> {
+    pub fn new(stream: Option<Stream<N::Stream>>) -> Socket<N> {
         Socket {
             stream: RefCell::new(stream),
             outbox: RefCell::new(None),
@@ -64,6 +72,7 @@ impl<N: Net> Socket<N> {
             eof: Cell::new(false),
             ending: Cell::new(Ending::None),
             broken: Cell::new(false),
+            hurried: Cell::new(false),
         }
     }
 
@@ -99,7 +108,10 @@ impl<N: Net> Socket<N> {
     /// Closes now.
     pub fn end(&self) {
         self.ending.set(Ending::Over);
-        self.stream.borrow_mut().take();
+        let stream = self.stream.borrow_mut().take();
+        if let (Some(mut stream), false) = (stream, self.broken.get()) {
+            stream.say_goodbye();
+        }
         self.outbox.borrow_mut().take();
         self.wake();
     }
@@ -114,8 +126,43 @@ impl<N: Net> Socket<N> {
         self.eof.get() || matches!(self.ending.get(), Ending::Close | Ending::CloseIfIdle)
     }
 
+    /// The connection is there: it begins with `input`, which was read before.
+    pub fn begin(&self, stream: Stream<N::Stream>, input: BytesMut) {
+        *self.stream.borrow_mut() = Some(stream);
+        *self.input.borrow_mut() = Some(input).filter(|input| !input.is_empty()).map(Box::new);
+    }
+
+    /// Waits no longer for a client's first bytes.
+    pub fn hurry(&self) {
+        self.hurried.set(true);
+        self.wake();
+    }
+
+    /// Whether nobody is to wait for a client's first bytes any longer.
+    pub fn is_hurried(&self) -> bool {
+        self.hurried.get()
+    }
+
+    /// What `work` comes to; `None` if the engine ends the connection before.
+    pub async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            match self.ending.get() {
+                Ending::Over | Ending::Close => Poll::Ready(None),
+                _ => work.as_mut().poll(cx).map(Some),
+            }
+        })
+        .await
+    }
+
+    /// Whether the engine closes the connection and wants to hear when it is closed.
+    pub fn is_closing(&self) -> bool {
+        self.ending.get() == Ending::Close
+    }
+
     /// The stream, to be ended in a way of its own.
-    pub fn take_stream(&self) -> Option<N::Stream> {
+    pub fn take_stream(&self) -> Option<Stream<N::Stream>> {
         self.stream.borrow_mut().take()
     }
 
@@ -140,7 +187,7 @@ impl<N: Net> Socket<N> {
 
     fn write_all(
         &self,
-        stream: &mut N::Stream,
+        stream: &mut Stream<N::Stream>,
         outbox: &mut Outbox,
         id: ConnId,
         worker: &Worker<N>,
@@ -148,7 +195,8 @@ impl<N: Net> Socket<N> {
     ) -> Poll<io::Result<()>> {
         loop {
             if outbox.is_empty() && worker.poll_transmit(id, outbox) == Transmit::Empty {
-                return Poll::Ready(Ok(()));
+                // TLS may hold encrypted bytes back.
+                return if self.broken.get() { Poll::Ready(Ok(())) } else { Pin::new(&mut *stream).poll_flush(cx) };
             }
             if self.broken.get() {
                 outbox.clear();
@@ -229,10 +277,10 @@ impl<N: Net> ConnectionTask<N> {
             Ending::Close => self.fail(IoFault::Closed),
             Ending::ShutdownWrite => {
                 let mut stream = self.socket.stream.borrow_mut();
-                if let Some(stream) = stream.as_mut() {
-                    let _ = Pin::new(stream).poll_shutdown(cx);
+                let shut = stream.as_mut().map(|stream| Pin::new(stream).poll_shutdown(cx));
+                if !shut.is_some_and(|shut| shut.is_pending()) {
+                    self.socket.ending.set(Ending::None);
                 }
-                self.socket.ending.set(Ending::None);
                 Poll::Pending
             }
             Ending::None => Poll::Pending,
@@ -317,7 +365,7 @@ impl<N: Net> ConnectionTask<N> {
     }
 
     /// Asks the kernel once more: hands in what has come, or closes if nothing has.
-    pub fn close_if_idle(id: ConnId, socket: &Rc<Socket<N>>, worker: &Worker<N>) {
+    pub fn close_if_idle(id: ConnId, socket: &Rc<Socket<N>>, worker: &Rc<Worker<N>>) {
         if socket.input.borrow().is_some() {
             // The next request is here already; the task hands it in.
             return socket.wake();
@@ -327,43 +375,71 @@ impl<N: Net> ConnectionTask<N> {
             return socket.wake();
         }
         let mut input = BytesMut::new();
-        let read = match &*socket.stream.borrow() {
-            Some(stream) => N::read_now(stream, &mut input),
-            None => Ok(0),
+        let look = match &mut *socket.stream.borrow_mut() {
+            Some(stream) => stream.look::<N>(&mut input),
+            None => Look::Nothing,
         };
-        if let Ok(1..) = read {
-            worker.recv_now(id, &mut input);
-            *socket.input.borrow_mut() = Some(input).filter(|input| !input.is_empty()).map(Box::new);
-            return;
+        match look {
+            Look::Bytes => {
+                worker.recv_now(id, &mut input);
+                *socket.input.borrow_mut() = Some(input).filter(|input| !input.is_empty()).map(Box::new);
+                socket.wake();
+            }
+            // The rest of it is on its way.
+            Look::Part => {
+                let (socket, worker) = (Rc::clone(socket), Rc::clone(worker));
+                socket.wake();
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(PART).await;
+                    if socket.ending.get() == Ending::None {
+                        ConnectionTask::close_if_idle(id, &socket, &worker);
+                        worker.run();
+                    }
+                });
+            }
+            Look::Nothing => {
+                socket.end();
+                worker.closed_now(id, IoFault::Closed);
+            }
         }
-        socket.end();
-        worker.closed_now(id, IoFault::Closed);
     }
 }
 
 /// Makes a connection, then serves it.
-pub async fn connect<N: Net>(id: ConnId, address: std::net::SocketAddr, socket: Rc<Socket<N>>, worker: Rc<Worker<N>>) {
+pub async fn connect<N: Net>(
+    id: ConnId,
+    address: std::net::SocketAddr,
+    tls: Option<ConnectTls>,
+    socket: Rc<Socket<N>>,
+    worker: Rc<Worker<N>>,
+) {
     let _guard = worker.crash_guard();
-    let connecting = worker.net.connect(address);
-    let mut connecting = pin!(connecting);
-    let result = std::future::poll_fn(|cx| {
-        // An engine that gave up on the connection has ended the socket.
-        *socket.waker.borrow_mut() = Some(cx.waker().clone());
-        if socket.ending.get() == Ending::Over {
-            return Poll::Ready(None);
-        }
-        connecting.as_mut().poll(cx).map(Some)
-    })
-    .await;
-    match result {
+    // In memory of its own, which is free again once the connection is there.
+    let made = socket.unless_ended(Box::pin(make(address, tls, &worker))).await;
+    match made {
         None => return,
-        Some(Err(error)) => return worker.connected(id, Err(connect_error(&error))),
-        Some(Ok((stream, addresses))) => {
-            *socket.stream.borrow_mut() = Some(stream);
-            worker.connected(id, Ok(addresses));
+        Some(Err(error)) => return worker.connected(id, Err(error)),
+        Some(Ok((stream, transport))) => {
+            socket.begin(stream, BytesMut::new());
+            worker.connected(id, Ok(transport));
         }
     }
     ConnectionTask::new(id, socket, worker).await;
+}
+
+async fn make<N: Net>(
+    address: std::net::SocketAddr,
+    tls: Option<ConnectTls>,
+    worker: &Worker<N>,
+) -> Result<(Stream<N::Stream>, Transport), ConnectError> {
+    let (stream, addresses) = worker.net.connect(address).await.map_err(|error| connect_error(&error))?;
+    let Some(tls) = tls else { return Ok((Stream::Plain(stream), addresses.into())) };
+    let Some(client) = worker.tls_upstream(&tls.config) else {
+        return Err(ConnectError::new("TLS_error:|the settings of the cluster are gone:TLS_error_end"));
+    };
+    let shaken = handshake::connect(&client, &tls.server_name, address.ip(), stream).await;
+    let (stream, info) = shaken.map_err(handshake::Failed::into_connect_error)?;
+    Ok((Stream::Tls(Box::new(stream)), Transport { addresses, tls: Some(info.into()) }))
 }
 
 /// Envoy's words for a connection that could not be made: `delayed connect error: Connection refused`.

@@ -5,6 +5,7 @@ use crate::access_log;
 use crate::cli::OnUnsupported;
 use crate::net::Net;
 use crate::resolver::Resolver;
+use crate::tls::{Environment, Table};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -72,25 +73,59 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// Reads and loads a config file, printing what is wrong with it.
-pub fn load(path: &Path, on_unsupported: OnUnsupported) -> Result<(Config, String), StartError> {
-    load_after(path, on_unsupported, &[])
+/// A config that can be run.
+#[derive(Debug)]
+pub struct Ready {
+    /// The config.
+    pub config: Config,
+    /// What it was read from.
+    pub text: String,
+    /// Its TLS settings.
+    pub tls: Table,
 }
 
-pub(crate) fn load_after(path: &Path, on_unsupported: OnUnsupported, sinks: &[LogSink]) -> Result<(Config, String), StartError> {
+/// Reads and loads a config file, printing what is wrong with it.
+///
+/// # Errors
+/// If the file cannot be read, or is wrong.
+pub fn load(path: &Path, on_unsupported: OnUnsupported, environment: &Environment) -> Result<Ready, StartError> {
+    load_after(path, on_unsupported, &[], &Table::default(), environment)
+}
+
+/// As [`load`], for a config that follows one with these sinks and TLS settings.
+pub(crate) fn load_after(
+    path: &Path,
+    on_unsupported: OnUnsupported,
+    sinks: &[LogSink],
+    tls: &Table,
+    environment: &Environment,
+) -> Result<Ready, StartError> {
     let text = std::fs::read_to_string(path).map_err(|error| StartError::Read { path: path.to_owned(), error })?;
-    let loaded = v3::load_after(&text, &path.display().to_string(), sinks);
-    let refused = report(&loaded, on_unsupported);
+    let (loaded, tls) = check(&text, &path.display().to_string(), sinks, tls, environment);
+    let refused = report(&loaded.diagnostics, on_unsupported);
     match loaded.config {
-        Some(config) if refused == 0 => Ok((config, text)),
+        Some(config) if refused == 0 => Ok(Ready { config, text, tls }),
         _ => Err(StartError::Config { path: path.to_owned(), errors: refused.max(1) }),
     }
 }
 
+/// Loads a config and makes its TLS settings ready. What is wrong with either is told in the order of the file.
+pub fn check(text: &str, file: &str, sinks: &[LogSink], before: &Table, environment: &Environment) -> (v3::Loaded, Table) {
+    let mut loaded = v3::load_after(text, file, sinks);
+    let Some(config) = &loaded.config else { return (loaded, Table::default()) };
+    let made = Table::make(config, before, environment);
+    if made.is_wrong() {
+        loaded.config = None;
+    }
+    loaded.diagnostics.extend(made.findings);
+    loaded.diagnostics.sort_by_key(|finding| finding.pos);
+    (loaded, made.table)
+}
+
 /// Logs findings; answers how many refuse the config.
-fn report(loaded: &v3::Loaded, on_unsupported: OnUnsupported) -> usize {
+pub(crate) fn report(findings: &[v3::Diagnostic], on_unsupported: OnUnsupported) -> usize {
     let mut refused = 0;
-    for finding in &loaded.diagnostics {
+    for finding in findings {
         let fatal = match finding.severity {
             v3::Severity::Error => true,
             v3::Severity::Unsupported => on_unsupported == OnUnsupported::Error,

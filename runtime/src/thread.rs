@@ -10,6 +10,7 @@ use crate::command::{Command, Drain, Upcall};
 use crate::net::Net;
 use crate::recording::{Recording, Segment, Written, outlive_panics};
 use crate::start;
+use crate::tls::Table;
 use crate::worker::{Alarm, Parts, Worker};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -41,6 +42,8 @@ pub struct ThreadParts<N: Net> {
     pub upcalls: mpsc::UnboundedSender<Upcall>,
     /// Where its log lines go.
     pub log: LogWriter,
+    /// TLS settings of the config in force.
+    pub tls: Arc<Table>,
     /// How inputs are recorded, if they are.
     pub recording: Option<Arc<Recording>>,
 }
@@ -56,6 +59,7 @@ struct Thread<N: Net> {
     clock: Clock,
     upcalls: mpsc::UnboundedSender<Upcall>,
     log: LogWriter,
+    tls: RefCell<Arc<Table>>,
     recording: Option<Arc<Recording>>,
     alarm: Rc<Alarm>,
     /// The engines; the last one takes new connections.
@@ -114,6 +118,7 @@ impl<N: Net> Thread<N> {
             clock: parts.clock,
             upcalls: parts.upcalls.clone(),
             log: parts.log.clone(),
+            tls: RefCell::new(Arc::clone(&parts.tls)),
             recording: parts.recording.clone(),
             alarm: Rc::new(Alarm { armed: Cell::new(Instant::NEVER), wake: Notify::new(), crashed: Cell::new(false) }),
             workers: RefCell::default(),
@@ -164,6 +169,7 @@ impl<N: Net> Thread<N> {
             generation,
             upcalls: self.upcalls.clone(),
             log: self.log.clone(),
+            tls: Arc::clone(&self.tls.borrow()),
             alarm: Rc::clone(&self.alarm),
             log_limit: self.recording.as_ref().map_or(usize::MAX, |recording| recording.limit / 2),
         });
@@ -186,7 +192,14 @@ impl<N: Net> Thread<N> {
             Command::Listen(bound) => bound.into_iter().for_each(|(name, bound)| current.listen(name, bound)),
             Command::RefuseNew(name) => current.refuse_new(&name),
             Command::Unlisten(name) => current.unlisten(&name),
-            Command::Config(config) => self.all().iter().for_each(|worker| worker.config(Arc::clone(&config))),
+            Command::Config(config, tls) => {
+                self.tls.replace(Arc::clone(&tls));
+                self.all().iter().for_each(|worker| worker.config(Arc::clone(&config), Arc::clone(&tls)));
+            }
+            Command::Tls(tls) => {
+                self.tls.replace(Arc::clone(&tls));
+                self.all().iter().for_each(|worker| worker.set_tls(Arc::clone(&tls)));
+            }
             Command::Drain(drain) => self.drain(&drain),
             Command::Resolved(generation, query, result) => {
                 let asked = self.all().into_iter().find(|worker| worker.generation() == generation);

@@ -4,8 +4,12 @@ use crate::access_log::LogWriter;
 use crate::clock::Clock;
 use crate::command::{Drain, Upcall};
 use crate::net::Net;
+use crate::open;
 use crate::socket::{self, ConnectionTask, Socket};
+use crate::tls::client::Client;
+use crate::tls::{Stream, Table};
 use bytes::BytesMut;
+use rustls::ServerConfig;
 use slotmap::SecondaryMap;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -19,12 +23,14 @@ use tokio::task::{AbortHandle, spawn_local};
 use weir_core::Engine;
 use weir_core::buffer::{Blocks, Outbox};
 use weir_core::cluster::{DnsError, Resolved};
-use weir_core::config::Config;
+use weir_core::config::{Config, DownstreamTls, UpstreamTls};
 use weir_core::drain::DrainScope;
-use weir_core::engine::{Action, ConnectError, Event, IoFault, Transmit, Transport};
+use weir_core::engine::{Action, ConnectError, Event, IoFault, Opening, Transmit, Transport};
 use weir_core::id::{ConnId, ListenerId, QueryId};
+use weir_core::listener::Hello;
 use weir_core::record::Addresses;
 use weir_core::time::Instant;
+use weir_core::tls_info::{TlsFault, TlsInfo};
 
 /// Bytes read at once. A whole 64 KiB socket buffer fits.
 const READ_BLOCK: usize = 64 * 1024;
@@ -50,6 +56,8 @@ pub struct Worker<N: Net> {
     upcalls: mpsc::UnboundedSender<Upcall>,
     log: LogWriter,
     lines: RefCell<Vec<(usize, Vec<u8>)>>,
+    /// TLS settings of the config in force.
+    tls: RefCell<Arc<Table>>,
     alarm: Rc<Alarm>,
     /// Size of the input log at which another engine should begin.
     log_limit: usize,
@@ -108,6 +116,8 @@ pub struct Parts<N: Net> {
     pub upcalls: mpsc::UnboundedSender<Upcall>,
     /// Where its log lines go.
     pub log: LogWriter,
+    /// TLS settings of the config in force.
+    pub tls: Arc<Table>,
     /// What wakes its thread.
     pub alarm: Rc<Alarm>,
     /// Size of the input log at which another engine should begin.
@@ -131,6 +141,7 @@ impl<N: Net> Worker<N> {
             upcalls: parts.upcalls,
             log: parts.log,
             lines: RefCell::default(),
+            tls: RefCell::new(parts.tls),
             alarm: parts.alarm,
             log_limit: parts.log_limit,
             drained: Cell::new(None),
@@ -207,9 +218,25 @@ impl<N: Net> Worker<N> {
         self.run();
     }
 
-    /// There is a new config.
-    pub fn config(self: &Rc<Self>, config: Arc<Config>) {
+    /// There is a new config, with its TLS settings.
+    pub fn config(self: &Rc<Self>, config: Arc<Config>, tls: Arc<Table>) {
+        self.set_tls(tls);
         self.with_engine(|engine, now| engine.handle_config(config, now));
+    }
+
+    /// The same config's TLS settings were made anew: for connections to come.
+    pub fn set_tls(&self, tls: Arc<Table>) {
+        self.tls.replace(tls);
+    }
+
+    /// What is ready for settings towards clients.
+    pub fn tls_downstream(&self, settings: &Arc<DownstreamTls>) -> Option<Arc<ServerConfig>> {
+        self.tls.borrow().downstream(settings)
+    }
+
+    /// What is ready for settings towards upstreams.
+    pub fn tls_upstream(&self, settings: &Arc<UpstreamTls>) -> Option<Arc<Client>> {
+        self.tls.borrow().upstream(settings)
     }
 
     /// Something is to be drained.
@@ -295,9 +322,17 @@ impl<N: Net> Worker<N> {
         let accepted = self.engine.borrow_mut().handle_accept(listener, addresses, now);
         match accepted {
             Ok(id) => {
-                let socket = Rc::new(Socket::new(Some(stream)));
+                let opening = self.engine.borrow().opening(id);
+                let (plain, stream) = match opening {
+                    Opening::Plain => (Some(Stream::Plain(stream)), None),
+                    _ => (None, Some(stream)),
+                };
+                let socket = Rc::new(Socket::new(plain));
                 self.sockets.borrow_mut().insert(id, Rc::clone(&socket));
-                spawn_local(ConnectionTask::new(id, socket, Rc::clone(self)));
+                match stream {
+                    None => drop(spawn_local(ConnectionTask::new(id, socket, Rc::clone(self)))),
+                    Some(stream) => drop(spawn_local(open::open(id, stream, opening, socket, Rc::clone(self)))),
+                }
                 self.run();
             }
             Err(refused) => tracing::debug!("listener {name}: {} refused: {refused}", addresses.remote),
@@ -305,8 +340,29 @@ impl<N: Net> Worker<N> {
     }
 
     /// A connection asked for is there, or not.
-    pub fn connected(self: &Rc<Self>, id: ConnId, result: Result<Addresses, ConnectError>) {
-        self.with_engine(|engine, now| engine.handle_connected(id, result.map(Transport::from), now));
+    pub fn connected(self: &Rc<Self>, id: ConnId, result: Result<Transport, ConnectError>) {
+        self.with_engine(|engine, now| engine.handle_connected(id, result, now));
+    }
+
+    /// A client's first bytes are this: what is to be done now.
+    pub fn client_hello(self: &Rc<Self>, id: ConnId, hello: Hello<'_>) -> Opening {
+        let mut opening = Opening::Refused;
+        self.with_engine(|engine, now| opening = engine.handle_client_hello(id, hello, now));
+        if opening == Opening::Refused {
+            self.sockets.borrow_mut().remove(id);
+        }
+        opening
+    }
+
+    /// A client's TLS handshake is done.
+    pub fn secured(self: &Rc<Self>, id: ConnId, tls: Arc<TlsInfo>) {
+        self.with_engine(|engine, now| engine.handle_secured(id, tls, now));
+    }
+
+    /// A client's TLS handshake has failed, and the connection is gone.
+    pub fn handshake_failed(self: &Rc<Self>, id: ConnId, why: TlsFault) {
+        self.sockets.borrow_mut().remove(id);
+        self.with_engine(|engine, now| engine.handle_handshake_failed(id, why, now));
     }
 
     /// Bytes have arrived.
@@ -411,11 +467,12 @@ impl<N: Net> Worker<N> {
     fn perform(self: &Rc<Self>, action: Action) {
         match action {
             Action::Transmit(id) => self.send(id),
-            Action::Connect { conn, address, tls: _ } => {
+            Action::Connect { conn, address, tls } => {
                 let socket = Rc::new(Socket::new(None));
                 self.sockets.borrow_mut().insert(conn, Rc::clone(&socket));
-                spawn_local(socket::connect(conn, address, socket, Rc::clone(self)));
+                spawn_local(socket::connect(conn, address, tls, socket, Rc::clone(self)));
             }
+            Action::Open(id) => self.on_socket(id, Socket::hurry),
             Action::SetReadable(id, readable) => self.on_socket(id, |socket| socket.set_readable(readable)),
             Action::ShutdownWrite(id) => self.on_socket(id, Socket::shutdown_write),
             Action::Close(id) => self.on_socket(id, Socket::close),
@@ -425,12 +482,11 @@ impl<N: Net> Worker<N> {
                     socket.end();
                 }
             }
-            Action::Open(_) => {}
             Action::Reset(id) => {
                 let socket = self.sockets.borrow_mut().remove(id);
                 if let Some(socket) = socket {
                     if let Some(stream) = socket.take_stream() {
-                        N::reset(stream);
+                        N::reset(stream.into_socket());
                     }
                     socket.end();
                 }

@@ -66,8 +66,6 @@ pub struct DownstreamTls {
     pub stateless_resumption: bool,
     /// A session cache (TLS 1.2 only, as in Envoy).
     pub stateful_resumption: bool,
-    /// What a certificate's OCSP staple must be.
-    pub ocsp: OcspPolicy,
     /// For a name that no certificate has, look for one with the right kind of key before the first is taken.
     pub full_scan: bool,
     /// The client's order of ciphers counts, not ours.
@@ -136,18 +134,6 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// `OcspStaplePolicy`.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
-pub enum OcspPolicy {
-    /// A staple is sent if there is one and it is valid.
-    #[default]
-    Lenient,
-    /// As that, but a certificate whose staple has expired is not used.
-    Strict,
-    /// Every certificate must have a valid staple.
-    Must,
-}
-
 /// `CertificateValidationContext`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Validation {
@@ -167,8 +153,6 @@ pub struct Validation {
     pub accept_untrusted: bool,
     /// Dates do not count.
     pub allow_expired: bool,
-    /// Most certificates between the peer's and the root.
-    pub max_depth: Option<u32>,
     /// Where it was written.
     pub place: Place,
 }

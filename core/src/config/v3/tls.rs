@@ -5,8 +5,7 @@ use super::matcher::read_text;
 use super::reader::Reader;
 use crate::config::TextMatch;
 use crate::config::tls::{
-    CommonTls, Data, DataSource, DownstreamTls, OcspPolicy, SanKind, SanMatch, TlsCertificate, TlsParams, TlsVersion, UpstreamTls,
-    Validation,
+    CommonTls, Data, DataSource, DownstreamTls, SanKind, SanMatch, TlsCertificate, TlsParams, TlsVersion, UpstreamTls, Validation,
 };
 use crate::limit;
 use base64::Engine as _;
@@ -75,6 +74,9 @@ fn read_downstream_context(context: &Reader<'_>, secrets: &Secrets) -> Option<Do
             context.unsupported(name, "Weir makes its session ticket keys itself; they last as long as the process");
         }
     }
+    if context.enumeration("ocsp_staple_policy") != 0 {
+        context.unsupported("ocsp_staple_policy", "Weir sends the staples that it is given, and does not look at their dates yet");
+    }
     Some(DownstreamTls {
         common: common?,
         require_client_certificate: require,
@@ -82,11 +84,6 @@ fn read_downstream_context(context: &Reader<'_>, secrets: &Secrets) -> Option<Do
         session_timeout: context.duration("session_timeout").unwrap_or(limit::TLS_SESSION_LIFE),
         stateless_resumption: !context.flag("disable_stateless_session_resumption"),
         stateful_resumption: !context.flag("disable_stateful_session_resumption"),
-        ocsp: match context.enumeration("ocsp_staple_policy") {
-            1 => OcspPolicy::Strict,
-            2 => OcspPolicy::Must,
-            _ => OcspPolicy::Lenient,
-        },
         full_scan: context.flag("full_scan_certs_on_sni_mismatch"),
         prefer_client_ciphers: context.flag("prefer_client_ciphers"),
     })
@@ -194,7 +191,6 @@ fn merge(mut default: Validation, secret: Validation) -> Validation {
     default.leaf_crl_only |= secret.leaf_crl_only;
     default.accept_untrusted |= secret.accept_untrusted;
     default.allow_expired |= secret.allow_expired;
-    default.max_depth = secret.max_depth.or(default.max_depth);
     default
 }
 
@@ -300,7 +296,6 @@ fn read_validation(context: &Reader<'_>) -> Validation {
         leaf_crl_only: context.flag("only_verify_leaf_cert_crl"),
         accept_untrusted: context.enumeration("trust_chain_verification") == 1,
         allow_expired: context.flag("allow_expired_certificate"),
-        max_depth: context.u32("max_verify_depth"),
         place: context.place_here(),
     };
     let has_ca = context.has("trusted_ca");

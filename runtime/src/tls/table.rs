@@ -1,0 +1,174 @@
+//! The TLS settings of a whole config, ready to be used: what a worker looks up by the settings that core names.
+//!
+//! A table never changes. When the config or a file does, the primary makes another and hands it to the workers: what
+//! is the same in both is shared, with its sessions, and what is wrong in the new one stays as it was.
+
+use super::Environment;
+use super::client::{self, Client};
+use super::material::{Files, Material};
+use super::server;
+use rustls::ServerConfig;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use weir_core::config::Config;
+use weir_core::config::tls::{CommonTls, DownstreamTls, UpstreamTls};
+use weir_core::config::v3::{Diagnostic, Severity};
+
+/// All settings of one config.
+#[derive(Debug, Default)]
+pub struct Table {
+    downstream: Side<DownstreamTls, ServerConfig>,
+    upstream: Side<UpstreamTls, Client>,
+}
+
+/// Settings by where core keeps them.
+#[derive(Debug)]
+struct Side<C, B>(BTreeMap<usize, Entry<C, B>>);
+
+impl<C, B> Default for Side<C, B> {
+    fn default() -> Side<C, B> {
+        Side(BTreeMap::new())
+    }
+}
+
+#[derive(Debug)]
+struct Entry<C, B> {
+    settings: Arc<C>,
+    /// What the files held.
+    files: Files,
+    built: Arc<B>,
+    /// No longer of the config; the last connections of a cluster that is gone may still want it.
+    retired: bool,
+}
+
+impl<C, B> Clone for Entry<C, B> {
+    fn clone(&self) -> Entry<C, B> {
+        let (settings, built) = (Arc::clone(&self.settings), Arc::clone(&self.built));
+        Entry { settings, files: self.files.clone(), built, retired: self.retired }
+    }
+}
+
+/// What making a table came to.
+#[derive(Debug)]
+pub struct Made {
+    /// The table. Where something is wrong it has what was there before, if that was the same settings.
+    pub table: Table,
+    /// Everything that was found.
+    pub findings: Vec<Diagnostic>,
+    /// How many settings are not those of the table before.
+    pub changed: usize,
+}
+
+impl Made {
+    /// Whether something is wrong.
+    pub fn is_wrong(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+}
+
+impl Table {
+    /// Makes all TLS settings of a config ready, using again what `before` has of them.
+    pub fn make(config: &Config, before: &Table, environment: &Environment) -> Made {
+        let material = Material::new(environment, &config.source.file);
+        let (mut table, mut changed) = (Table::default(), 0);
+        let chains = config.listeners.iter().flat_map(|listener| listener.all_chains());
+        let downstream = chains.filter_map(|chain| chain.tls.as_ref());
+        changed += table.downstream.fill(
+            downstream,
+            &before.downstream,
+            &material,
+            |tls| &tls.common,
+            |tls, material| server::build(tls, material),
+        );
+        let upstream = config.clusters.values().filter_map(|cluster| cluster.tls.as_ref());
+        changed += table.upstream.fill(
+            upstream,
+            &before.upstream,
+            &material,
+            |tls| &tls.common,
+            |tls, material| client::build(tls, material).map(Arc::new),
+        );
+        let mut findings = material.take_findings();
+        findings.sort_by_key(|finding| finding.pos);
+        findings.dedup();
+        Made { table, findings, changed }
+    }
+
+    /// What is ready for settings towards clients.
+    pub fn downstream(&self, settings: &Arc<DownstreamTls>) -> Option<Arc<ServerConfig>> {
+        self.downstream.get(settings)
+    }
+
+    /// What is ready for settings towards upstreams.
+    pub fn upstream(&self, settings: &Arc<UpstreamTls>) -> Option<Arc<Client>> {
+        self.upstream.get(settings)
+    }
+
+    /// The folders of all files that were read.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let paths = self.downstream.paths().chain(self.upstream.paths());
+        let mut folders: Vec<PathBuf> = paths
+            .map(|path| match Path::new(path).parent() {
+                Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+                _ => PathBuf::from("."),
+            })
+            .collect();
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+}
+
+impl<C: PartialEq, B> Side<C, B> {
+    fn get(&self, settings: &Arc<C>) -> Option<Arc<B>> {
+        self.0.get(&key(settings)).map(|entry| Arc::clone(&entry.built))
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.values().filter(|entry| !entry.retired).flat_map(|entry| entry.files.keys().map(|path| &**path))
+    }
+
+    /// Answers how many are new.
+    fn fill<'c>(
+        &mut self,
+        all: impl Iterator<Item = &'c Arc<C>>,
+        before: &Side<C, B>,
+        material: &Material<'_>,
+        common: impl Fn(&C) -> &CommonTls,
+        build: impl Fn(&C, &Material<'_>) -> Option<Arc<B>>,
+    ) -> usize
+    where
+        C: 'c,
+    {
+        let mut changed = 0;
+        let old: BTreeMap<&str, &Entry<C, B>> = before.0.values().map(|entry| (&*common(&entry.settings).place.path, entry)).collect();
+        for settings in all {
+            let files: Files = common(settings).files().map(|path| (Arc::clone(path), material.read_file(path))).collect();
+            let old = old.get(&*common(settings).place.path).copied().filter(|entry| *entry.settings == **settings);
+            let same = old.filter(|entry| entry.files == files);
+            let built = match same {
+                Some(entry) => Some((Arc::clone(&entry.built), files)),
+                None => {
+                    changed += 1;
+                    // The files of what goes on are not those that were found wrong: they are looked at again.
+                    build(settings, material)
+                        .map(|built| (built, files))
+                        .or_else(|| old.map(|old| (Arc::clone(&old.built), old.files.clone())))
+                }
+            };
+            if let Some((built, files)) = built {
+                self.0.insert(key(settings), Entry { settings: Arc::clone(settings), files, built, retired: false });
+            }
+        }
+        for (key, entry) in before.0.iter().filter(|(_, entry)| !entry.retired) {
+            self.0.entry(*key).or_insert_with(|| Entry { retired: true, ..entry.clone() });
+        }
+        changed
+    }
+}
+
+/// Where settings are kept: as long as an entry holds on to them no others can be there.
+fn key<C>(settings: &Arc<C>) -> usize {
+    Arc::as_ptr(settings).addr()
+}
