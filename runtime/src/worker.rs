@@ -56,6 +56,8 @@ pub struct Worker<N: Net> {
     upcalls: mpsc::UnboundedSender<Upcall>,
     log: LogWriter,
     lines: RefCell<Vec<(usize, Vec<u8>)>>,
+    /// Connections with many streams that have something to send.
+    later: RefCell<Vec<ConnId>>,
     /// TLS settings of the config in force.
     tls: RefCell<Arc<Table>>,
     alarm: Rc<Alarm>,
@@ -141,6 +143,7 @@ impl<N: Net> Worker<N> {
             upcalls: parts.upcalls,
             log: parts.log,
             lines: RefCell::default(),
+            later: RefCell::default(),
             tls: RefCell::new(parts.tls),
             alarm: parts.alarm,
             log_limit: parts.log_limit,
@@ -466,7 +469,10 @@ impl<N: Net> Worker<N> {
 
     fn perform(self: &Rc<Self>, action: Action) {
         match action {
-            Action::Transmit(id) => self.send(id),
+            Action::Transmit(id) => {
+                let multiplexed = self.engine.borrow_mut().is_multiplexed(id);
+                if multiplexed { self.send_later(id) } else { self.send(id) }
+            }
             Action::Connect { conn, address, tls } => {
                 let socket = Rc::new(Socket::new(None));
                 self.sockets.borrow_mut().insert(conn, Rc::clone(&socket));
@@ -508,6 +514,31 @@ impl<N: Net> Worker<N> {
     fn on_socket(&self, id: ConnId, act: impl FnOnce(&Socket<N>)) {
         if let Some(socket) = self.socket(id) {
             act(&socket);
+        }
+    }
+
+    /// Writes once all that is ready now has been read: what other connections have for the streams of this one then
+    /// leaves in one piece.
+    fn send_later(self: &Rc<Self>, id: ConnId) {
+        let mut later = self.later.borrow_mut();
+        later.push(id);
+        if later.len() == 1 {
+            let worker = Rc::clone(self);
+            spawn_local(async move {
+                let _guard = worker.crash_guard();
+                let ids = std::mem::take(&mut *worker.later.borrow_mut());
+                worker.now.set(worker.clock.now());
+                for id in &ids {
+                    worker.send(*id);
+                }
+                worker.run();
+                let mut later = worker.later.borrow_mut();
+                if later.is_empty() {
+                    // The memory is used again.
+                    *later = ids;
+                    later.clear();
+                }
+            });
         }
     }
 

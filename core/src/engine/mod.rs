@@ -329,6 +329,11 @@ impl Engine {
         self.go_on(now);
     }
 
+    /// Whether a connection carries many exchanges at once: what it has to send is better collected for a moment.
+    pub fn is_multiplexed(&mut self, conn: ConnId) -> bool {
+        self.connections.get_mut(conn).is_some_and(|conn| conn.session().is_some())
+    }
+
     /// The id of the listener called `name`. If it has moved, that of its new address.
     pub fn listener(&self, name: &str) -> Option<ListenerId> {
         let named = self.listeners.iter().filter(|(_, listener)| &*listener.config.name == name);
