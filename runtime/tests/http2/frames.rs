@@ -42,7 +42,8 @@ pub enum Event {
     Closed,
     /// Nothing came in time.
     Silent,
-    /// This is no HTTP/2.
+    /// This is no HTTP/2; a message shows why.
+    #[allow(dead_code)]
     Nonsense(String),
 }
 
@@ -78,6 +79,8 @@ pub struct Client {
     pub answers: BTreeMap<u32, Answer>,
     /// What the peer set, by identifier.
     pub settings: BTreeMap<u16, u32>,
+    /// What the peer's WINDOW_UPDATEs add up to, by stream.
+    pub credits: BTreeMap<u32, u64>,
     /// Last stream and code of each GOAWAY.
     pub goaways: Vec<(u32, u32)>,
     /// How long a read waits.
@@ -101,6 +104,7 @@ impl Client {
             block: None,
             answers: BTreeMap::new(),
             settings: BTreeMap::new(),
+            credits: BTreeMap::new(),
             goaways: Vec::new(),
             patience: Duration::from_secs(5),
             credit: true,
@@ -246,6 +250,7 @@ impl Client {
             }
             kind::RST_STREAM => self.answers.entry(frame.stream).or_default().reset = frame.word(0),
             kind::GOAWAY => self.goaways.push((frame.word(0).unwrap_or(0) & 0x7fff_ffff, frame.word(4).unwrap_or(u32::MAX))),
+            kind::WINDOW_UPDATE => *self.credits.entry(frame.stream).or_default() += u64::from(frame.word(0).unwrap_or(0)),
             kind::SETTINGS if !frame.has(flag::ACK) => {
                 for one in frame.payload.chunks_exact(6) {
                     self.settings.insert(u16::from_be_bytes([one[0], one[1]]), u32::from_be_bytes([one[2], one[3], one[4], one[5]]));

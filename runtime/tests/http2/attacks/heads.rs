@@ -36,6 +36,12 @@ fn send(client: &mut Client, stream: u32, block: &[u8]) -> bool {
     true
 }
 
+/// The connection ends though nothing more is sent: a PING inside a header block would be an error by itself.
+fn assert_ends(client: &mut Client) {
+    let over = client.read_until(|client| !client.goaways.is_empty());
+    assert!(over.is_ok() || over.as_ref().is_err_and(|came| came.starts_with("Closed")), "{over:?}");
+}
+
 /// No request with this block is served: 4xx, a reset, or the end of the connection.
 fn refused(block: &Block) {
     let siege = Siege::start("");
@@ -57,6 +63,7 @@ fn endless_continuation() {
     let piece = Block::new().field("x-fill", &"x".repeat((16 << 10) - 16)).0;
     let sent = (0..CONTINUATIONS).take_while(|_| client.frame(kind::CONTINUATION, 0, 1, &piece)).count();
     assert!(sent < CONTINUATIONS as usize, "the proxy took all");
+    assert_ends(&mut client);
     drop(client);
     siege.end();
 }
@@ -67,8 +74,8 @@ fn endless_continuation_of_nothing() {
     let mut client = siege.attacker();
     client.frame(kind::HEADERS, flag::END_STREAM, 1, &Block::get().0);
     let batch = crate::frames::encode(0, kind::CONTINUATION, 0, 1, &[]).repeat(500);
-    let sent = (0..EMPTY_CONTINUATIONS / 500).take_while(|_| client.write(&batch)).count();
-    assert!(sent < EMPTY_CONTINUATIONS as usize / 500, "the proxy took all");
+    let _ = (0..EMPTY_CONTINUATIONS / 500).all(|_| client.write(&batch));
+    assert_ends(&mut client);
     drop(client);
     siege.end();
 }

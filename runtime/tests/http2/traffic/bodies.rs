@@ -2,32 +2,25 @@
 
 use super::{answer, assert_ok, get};
 use crate::block::Block;
-use crate::frames::Client;
-use crate::names::{code, kind, setting};
+use crate::frames::{Client, Event};
+use crate::names::{code, setting};
 use crate::upstream::Upstream;
 
 const LARGE: usize = 4 << 20;
 
-/// Sends a body as the windows of the proxy allow, reading what comes in between.
-fn upload(client: &mut Client, stream: u32, mut body: &[u8]) {
-    // No reckoning: what the windows hold at the least is sent, and a PING shows that it was taken.
-    let step = 16 << 10;
-    let (mut connection, mut own) = (65_535i64, i64::from(client.settings.get(&setting::INITIAL_WINDOW_SIZE).copied().unwrap_or(65_535)));
-    while !body.is_empty() {
-        if connection.min(own) >= step as i64 {
-            let (now, rest) = body.split_at(step.min(body.len()));
-            assert!(client.data(stream, now, rest.is_empty()), "the proxy takes no more");
-            (connection, own, body) = (connection - now.len() as i64, own - now.len() as i64, rest);
-            continue;
-        }
-        match client.next() {
-            crate::frames::Event::Frame(frame) if frame.kind == kind::WINDOW_UPDATE => match frame.stream {
-                0 => connection += i64::from(frame.word(0).unwrap_or(0)),
-                one if one == stream => own += i64::from(frame.word(0).unwrap_or(0)),
-                _ => {}
-            },
-            crate::frames::Event::Frame(_) => {}
-            other => panic!("{other:?} with {} bytes to go", body.len()),
+/// Sends a body as the windows of the proxy allow, reading what comes in between. It is the first on its connection.
+fn upload(client: &mut Client, stream: u32, body: &[u8]) {
+    let own = u64::from(client.settings.get(&setting::INITIAL_WINDOW_SIZE).copied().unwrap_or(65_535));
+    let mut sent = 0;
+    while sent < body.len() {
+        let credit = |stream| client.credits.get(&stream).copied().unwrap_or(0);
+        let window = (65_535 + credit(0)).min(own + credit(stream)) as usize;
+        let step = (body.len() - sent).min(16 << 10).min(window - sent);
+        if step > 0 {
+            assert!(client.data(stream, &body[sent..sent + step], sent + step == body.len()), "the proxy takes no more");
+            sent += step;
+        } else if let other @ (Event::Closed | Event::Silent | Event::Nonsense(_)) = client.next() {
+            panic!("{other:?} with {} bytes to go", body.len() - sent);
         }
     }
 }

@@ -148,7 +148,9 @@ fn settings_are_those_of_the_config() {
 
 #[test]
 fn a_malformed_request_leaves_its_neighbours_alone() {
-    let proxy = crate::proxy(Upstream::start().address, "");
+    // Envoy ends the whole connection unless it is told not to.
+    let manager = crate::MANAGER.replace("{ ", "{ override_stream_error_on_invalid_http_message: true, ");
+    let proxy = crate::Proxy::start(&crate::support::bootstrap(Upstream::start().address, &manager, ""));
     let mut client = crate::client(&proxy);
     client.headers(1, &Block::request("GET", "/slow/300"), true);
     client.headers(3, &Block::get().field("X-Upper", "case"), true);
