@@ -8,6 +8,7 @@ mod block;
 mod conformance;
 mod frames;
 mod names;
+mod read;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;
