@@ -4,69 +4,14 @@
 
 use crate::block::Block;
 use crate::names::{flag, kind};
+use crate::read::unpadded;
+pub use crate::read::{Answer, Event, Fields, Frame, encode};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// A list of fields as it was decoded.
-pub type Fields = Vec<(String, String)>;
-
-/// A frame that was read.
-#[derive(Clone, Debug)]
-pub struct Frame {
-    pub kind: u8,
-    pub flags: u8,
-    pub stream: u32,
-    pub payload: Vec<u8>,
-}
-
-impl Frame {
-    pub fn has(&self, flag: u8) -> bool {
-        self.flags & flag != 0
-    }
-
-    /// The 32 bits at a place of the payload; `None` if it is too short.
-    pub fn word(&self, at: usize) -> Option<u32> {
-        self.payload.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
-    }
-}
-
-/// What a read comes to.
-#[derive(Clone, Debug)]
-pub enum Event {
-    Frame(Frame),
-    /// The peer closed the connection, or reset it.
-    Closed,
-    /// Nothing came in time.
-    Silent,
-    /// This is no HTTP/2.
-    Nonsense(String),
-}
-
-/// What came on a stream so far.
-#[derive(Clone, Debug, Default)]
-pub struct Answer {
-    pub informational: Vec<(u16, Fields)>,
-    pub status: u16,
-    pub fields: Fields,
-    pub body: Vec<u8>,
-    pub trailers: Option<Fields>,
-    pub ended: bool,
-    pub reset: Option<u32>,
-}
-
-impl Answer {
-    pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    pub fn is_over(&self) -> bool {
-        self.ended || self.reset.is_some()
-    }
-}
 
 /// A connection.
 pub struct Client {
@@ -78,6 +23,8 @@ pub struct Client {
     pub answers: BTreeMap<u32, Answer>,
     /// What the peer set, by identifier.
     pub settings: BTreeMap<u16, u32>,
+    /// What the peer's WINDOW_UPDATEs add up to, by stream.
+    pub credits: BTreeMap<u32, u64>,
     /// Last stream and code of each GOAWAY.
     pub goaways: Vec<(u32, u32)>,
     /// How long a read waits.
@@ -101,6 +48,7 @@ impl Client {
             block: None,
             answers: BTreeMap::new(),
             settings: BTreeMap::new(),
+            credits: BTreeMap::new(),
             goaways: Vec::new(),
             patience: Duration::from_secs(5),
             credit: true,
@@ -246,6 +194,7 @@ impl Client {
             }
             kind::RST_STREAM => self.answers.entry(frame.stream).or_default().reset = frame.word(0),
             kind::GOAWAY => self.goaways.push((frame.word(0).unwrap_or(0) & 0x7fff_ffff, frame.word(4).unwrap_or(u32::MAX))),
+            kind::WINDOW_UPDATE => *self.credits.entry(frame.stream).or_default() += u64::from(frame.word(0).unwrap_or(0)),
             kind::SETTINGS if !frame.has(flag::ACK) => {
                 for one in frame.payload.chunks_exact(6) {
                     self.settings.insert(u16::from_be_bytes([one[0], one[1]]), u32::from_be_bytes([one[2], one[3], one[4], one[5]]));
@@ -327,26 +276,4 @@ impl Client {
         let few = self.answers.iter().take(3);
         few.map(|(id, one)| format!("stream {id}: {} with {} bytes, reset {:?}; ", one.status, one.body.len(), one.reset)).collect()
     }
-}
-
-/// The bytes of a frame.
-pub fn encode(length: usize, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = (length as u32).to_be_bytes()[1..].to_vec();
-    bytes.extend_from_slice(&[kind, flags]);
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-fn unpadded(frame: &Frame) -> &[u8] {
-    let mut payload = &frame.payload[..];
-    if frame.has(flag::PADDED)
-        && let Some((&padding, rest)) = payload.split_first()
-    {
-        payload = rest.get(..rest.len().saturating_sub(usize::from(padding))).unwrap_or_default();
-    }
-    if frame.kind == kind::HEADERS && frame.has(flag::PRIORITY) {
-        payload = payload.get(5..).unwrap_or_default();
-    }
-    payload
 }

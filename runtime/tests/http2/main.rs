@@ -1,12 +1,14 @@
 //! HTTP/2 on real sockets: what RFC 9113 and RFC 7541 demand of a server (`conformance`), what must not bring a proxy
 //! down (`attacks`), and what it is there for (`traffic`). `H2_TARGET=host:port` turns the conformance tests on
 //! another server that speaks HTTP/2 with prior knowledge and answers `GET /` with a body.
+#![allow(unreachable_pub, missing_docs)]
 
 mod attacks;
 mod block;
 mod conformance;
 mod frames;
 mod names;
+mod read;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;

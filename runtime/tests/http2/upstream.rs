@@ -83,7 +83,7 @@ fn serve(mut stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
         match name {
             "head" => answer(&mut stream, head.as_bytes())?,
             "echo" => answer(&mut stream, &body)?,
-            "bytes" => answer(&mut stream, &vec![b'x'; number])?,
+            "bytes" => bytes(&mut stream, number)?,
             "slow" => {
                 std::thread::sleep(Duration::from_millis(number as u64));
                 answer(&mut stream, b"slow")?;
@@ -118,6 +118,16 @@ fn serve(mut stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
 fn answer(stream: &mut TcpStream, body: &[u8]) -> std::io::Result<()> {
     stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes())?;
     stream.write_all(body)
+}
+
+/// So many `x`, in pieces: a hundred of these at once must cost the proxy more than us.
+fn bytes(stream: &mut TcpStream, number: usize) -> std::io::Result<()> {
+    stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {number}\r\n\r\n").as_bytes())?;
+    let piece = [b'x'; 64 << 10];
+    for start in (0..number).step_by(piece.len()) {
+        stream.write_all(&piece[..piece.len().min(number - start)])?;
+    }
+    Ok(())
 }
 
 /// The body without its framing; of chunked ones the trailers follow it as they came.

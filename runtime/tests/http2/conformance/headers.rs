@@ -1,6 +1,6 @@
 //! RFC 9113, 6.2 and 6.10: HEADERS and CONTINUATION; and PUSH_PROMISE (6.6), which no client may send.
 
-use super::{Case, case, connection_error, run, served, stream_error};
+use super::{Case, case, connection_error, run, served};
 use crate::block::Block;
 use crate::names::{code, flag, kind};
 
@@ -53,12 +53,6 @@ const CASES: &[Case] = &[
         let mut client = at.connect()?;
         client.frame(kind::HEADERS, ALL | flag::PRIORITY, 1, &[0, 0]);
         connection_error(&mut client, &[code::PROTOCOL_ERROR, code::FRAME_SIZE_ERROR])
-    }),
-    case("6.2", "HEADERS of a closed stream are STREAM_CLOSED", |at| {
-        let mut client = at.connect()?;
-        client.headers(1, &Block::get(), true);
-        client.headers(1, &Block::get(), true);
-        stream_error(&mut client, 1, &[code::STREAM_CLOSED])
     }),
     case("6.10", "one CONTINUATION is taken", |at| {
         let mut client = at.connect()?;

@@ -163,6 +163,11 @@ fn goes_on(client: &mut Client, stream: u32) -> Verdict {
     served(client, stream)
 }
 
+/// The same where the end of the connection is as good (5.4.1).
+fn goes_on_or_ends(client: &mut Client, stream: u32) -> Verdict {
+    if client.goaways.is_empty() && client.is_alive().is_ok() { goes_on(client, stream) } else { closed(client) }
+}
+
 fn alive(client: &mut Client) -> Verdict {
     client.is_alive().map_err(expected("that the connection goes on"))
 }

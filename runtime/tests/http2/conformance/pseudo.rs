@@ -1,7 +1,8 @@
 //! RFC 9113, 8.3 and 8.5: pseudo-header fields, and CONNECT.
 
-use super::{At, Case, Verdict, case, expected, malformed, run, served};
+use super::{At, Case, Verdict, case, expected, malformed, refused, run, served};
 use crate::block::Block;
+use crate::names::code;
 
 #[test]
 fn pseudo_headers() {
@@ -49,7 +50,11 @@ const CASES: &[Case] = &[
     case("8.3.1", "no :scheme is an error", |at| is_malformed(at, &[METHOD, PATH, AUTHORITY])),
     case("8.3.1", "no :path is an error", |at| is_malformed(at, &[METHOD, SCHEME, AUTHORITY])),
     case("8.3.1", "no pseudo-header at all is an error", |at| is_malformed(at, &[("x-test", "ok")])),
-    case("8.3.1", "an empty header block is an error", |at| is_malformed(at, &[])),
+    case("8.3.1", "an empty header block is an error", |at| {
+        let mut client = at.connect()?;
+        client.headers(1, &Block::new(), true);
+        refused(&mut client, 1, &[code::PROTOCOL_ERROR, code::FRAME_SIZE_ERROR])
+    }),
     case("8.3.1", "two :method are an error", |at| is_malformed(at, &[METHOD, METHOD, SCHEME, PATH, AUTHORITY])),
     case("8.3.1", "two :scheme are an error", |at| is_malformed(at, &[METHOD, SCHEME, SCHEME, PATH, AUTHORITY])),
     case("8.3.1", "two :path are an error", |at| is_malformed(at, &[METHOD, SCHEME, PATH, PATH, AUTHORITY])),
