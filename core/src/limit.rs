@@ -83,6 +83,9 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(600);
 /// has just made or just been answered on.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
+/// Bytes that are still read and dropped of a peer that was broken off for what it sent: enough for what was on its way.
+pub const LINGER_AFTER_BREACH: usize = 256 << 10;
+
 /// What a client still sends when its connection is to end is read and dropped for at most so long, so that it
 /// sees our answer and not a reset (RFC 9112 section 9.6; nginx's `lingering_time`). It ends earlier if nothing
 /// comes for `delayed_close_timeout`.

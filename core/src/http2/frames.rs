@@ -34,6 +34,7 @@ pub mod kind {
 pub const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
+const PRIORITY: u8 = 0x20;
 
 /// Follows the frames in one direction of a connection.
 #[derive(Debug)]
@@ -48,6 +49,11 @@ pub struct FrameScanner {
     /// A header block has begun and not ended.
     in_block: bool,
     kind: u8,
+    /// Nothing but the compression of the last block can be wrong, as far as frames go.
+    sound_block: bool,
+    last_stream: u32,
+    setting: [u8; 6],
+    setting_have: u8,
 }
 
 /// A run of bytes of one nature.
@@ -59,13 +65,28 @@ pub enum Run<'a> {
     Body(&'a [u8]),
     /// The head of a frame is complete; its bytes were told.
     Frame(FrameHead),
+    /// An entry of a SETTINGS frame is complete.
+    Setting(u16, u32),
 }
 
 impl FrameScanner {
     /// For the direction that begins with the client's preface, or for the other one.
     pub fn new(preface: bool) -> FrameScanner {
         let preface_left = if preface { PREFACE.len() as u8 } else { 0 };
-        FrameScanner { preface_left, head: [0; 9], have: 0, left: 0, framing_left: 0, is_data: false, in_block: false, kind: 0 }
+        FrameScanner {
+            preface_left,
+            head: [0; 9],
+            have: 0,
+            left: 0,
+            framing_left: 0,
+            is_data: false,
+            in_block: false,
+            kind: 0,
+            sound_block: false,
+            last_stream: 0,
+            setting: [0; 6],
+            setting_have: 0,
+        }
     }
 
     /// Goes over the next bytes and tells what they are, in order.
@@ -81,6 +102,9 @@ impl FrameScanner {
                 let (now, rest) = bytes.split_at(bytes.len().min(limit as usize));
                 let body = self.framing_left == 0 && self.is_data;
                 self.left -= now.len() as u32;
+                if self.kind == kind::SETTINGS {
+                    self.settings(now, &mut tell);
+                }
                 self.framing_left = self.framing_left.saturating_sub(now.len() as u32);
                 tell(if body { Run::Body(now) } else { Run::Framing(now) });
                 bytes = rest;
@@ -103,17 +127,44 @@ impl FrameScanner {
         self.in_block || (self.left > 0 && matches!(self.kind, kind::HEADERS | kind::CONTINUATION))
     }
 
+    fn settings<'a>(&mut self, bytes: &[u8], tell: &mut impl FnMut(Run<'a>)) {
+        for byte in bytes {
+            self.setting[usize::from(self.setting_have)] = *byte;
+            self.setting_have += 1;
+            if usize::from(self.setting_have) == self.setting.len() {
+                let [i, d, a, b, c, e] = self.setting;
+                self.setting_have = 0;
+                tell(Run::Setting(u16::from_be_bytes([i, d]), u32::from_be_bytes([a, b, c, e])));
+            }
+        }
+    }
+
+    /// Whether the last frame ended a head in which no frame was wrong: what was wrong then is its compression.
+    pub fn ended_sound_head(&self) -> bool {
+        self.sound_block && matches!(self.kind, kind::HEADERS | kind::CONTINUATION) && self.left == 0
+    }
+
     fn begin_frame(&mut self) -> FrameHead {
         let [a, b, c, kind, flags, s0, s1, s2, s3] = self.head;
         let length = u32::from_be_bytes([0, a, b, c]);
         (self.have, self.left) = (0, length);
         (self.is_data, self.kind) = (kind == kind::DATA, kind);
+        let stream = u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]);
+        self.setting_have = 0;
+        match kind {
+            kind::HEADERS => {
+                self.sound_block = !self.in_block && stream % 2 == 1 && stream >= self.last_stream && flags & (PADDED | PRIORITY) == 0;
+                self.last_stream = self.last_stream.max(stream);
+            }
+            kind::CONTINUATION => self.sound_block &= self.in_block && stream == self.last_stream,
+            _ => {}
+        }
         if matches!(kind, kind::HEADERS | kind::CONTINUATION) {
             self.in_block = flags & END_HEADERS == 0;
         }
         // How much padding there is says where the body ends.
         self.framing_left = u32::from(self.is_data && flags & PADDED != 0).min(length);
-        FrameHead { length, kind, flags, stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]) }
+        FrameHead { length, kind, flags, stream }
     }
 }
 
@@ -134,6 +185,7 @@ mod tests {
                 scanner.scan(piece, |run| match run {
                     Run::Framing(bytes) => framing += bytes.len(),
                     Run::Body(bytes) => body.extend_from_slice(bytes),
+                    Run::Setting(..) => {}
                     Run::Frame(head) => frames.push((head.kind, head.length, head.stream)),
                 });
             }

@@ -6,7 +6,7 @@
 //! ```
 
 use super::frames::{FrameScanner, Run, kind};
-use super::guard::{Flood, Guard};
+use super::guard::{Breach, Guard};
 use super::pipe::Pipe;
 use super::ready::{ReadyList, Token};
 use super::stream::{End, Received, Stream, StreamKey};
@@ -92,6 +92,8 @@ pub struct Session {
     streams: SlotMap<StreamKey, Stream>,
     /// Streams with something to send, in order.
     dirty: VecDeque<StreamKey>,
+    /// Streams to be reset once what is queued on them has been given to the pipe, as far as windows let it.
+    doomed: Vec<(StreamKey, Reason)>,
     /// Streams that were sent something and are not at their end, for who waits for room.
     moved: Vec<(ExchangeId, usize)>,
     incoming: FrameScanner,
@@ -102,7 +104,7 @@ pub struct Session {
     /// We have.
     leaving: bool,
     /// Why we break it off.
-    flood: Option<Flood>,
+    breach: Option<Breach>,
     pings: Option<PingPong>,
     /// Frames were received since the last look.
     heard: bool,
@@ -175,13 +177,14 @@ impl Session {
             waker,
             streams: SlotMap::with_key(),
             dirty: VecDeque::new(),
+            doomed: Vec::new(),
             moved: Vec::new(),
             incoming: FrameScanner::new(is_server),
             outgoing: FrameScanner::new(!is_server),
             guard: Guard::new(options),
             peer_leaves: false,
             leaving: false,
-            flood: None,
+            breach: None,
             pings: None,
             heard: false,
             max_concurrent: options.max_concurrent_streams,
@@ -200,18 +203,21 @@ impl Session {
 
     /// Bytes have come. `tell` is told what they are, in order. Ask [`Self::poll_event`] what they mean.
     pub fn recv(&mut self, bytes: Bytes, now: Instant, mut tell: impl FnMut(Run<'_>)) {
-        let (guard, peer_leaves, mut flood) = (&mut self.guard, &mut self.peer_leaves, None);
+        let (guard, peer_leaves, mut breach) = (&mut self.guard, &mut self.peer_leaves, None);
         self.incoming.scan(&bytes, |run| {
             tell(run);
             if let Run::Frame(frame) = run {
                 *peer_leaves |= frame.kind == kind::GOAWAY;
-                flood = flood.or(guard.received(frame, now).err());
+                breach = breach.or(guard.received(frame, now).err());
+            }
+            if let Run::Setting(id, value) = run {
+                breach = breach.or(guard.setting(id, value).err());
             }
         });
         self.heard = true;
-        match flood {
+        match breach {
             // Nothing of it is worth an answer, or memory.
-            Some(flood) => self.break_off(flood),
+            Some(breach) => self.break_off(breach),
             None => self.pipe.lock().input = bytes,
         }
         self.token.queue();
@@ -260,7 +266,7 @@ impl Session {
         let mut context = Context::from_waker(&waker);
         match &mut self.role {
             Role::Closed => None,
-            Role::Opening(_) if self.flood.is_some() => self.close(None),
+            Role::Opening(_) if self.breach.is_some() => self.close(None),
             Role::Opening(handshake) => match Pin::new(&mut **handshake).poll(&mut context) {
                 Poll::Pending => None,
                 Poll::Ready(Err(error)) => self.close(Some(&error)),
@@ -269,8 +275,8 @@ impl Session {
                     if self.leaving {
                         connection.graceful_shutdown();
                     }
-                    if self.flood.is_some() {
-                        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    if let Some(breach) = self.breach {
+                        connection.abrupt_shutdown(breach.reason());
                     }
                     self.role = Role::Server(Box::new(connection));
                     self.poll_connection(now)
@@ -296,11 +302,26 @@ impl Session {
 
     fn close(&mut self, error: Option<&h2::Error>) -> Option<SessionEvent> {
         self.role = Role::Closed;
-        let error = match self.flood {
-            Some(flood) => Some(flood.to_string()),
+        if self.breach.is_none() && error.and_then(h2::Error::reason) == Some(Reason::PROTOCOL_ERROR) && self.incoming.ended_sound_head() {
+            self.blame_compression();
+        }
+        let error = match self.breach {
+            Some(breach) => Some(breach.to_string()),
             None => error.map(ToString::to_string),
         };
         Some(SessionEvent::Closed { error })
+    }
+
+    /// `h2` says PROTOCOL_ERROR for what RFC 9113 section 4.3 wants to be called COMPRESSION_ERROR: says so in the GOAWAY,
+    /// which is the last frame that it wrote.
+    fn blame_compression(&mut self) {
+        const GOAWAY: usize = 9 + 8;
+        let mut buffers = self.pipe.lock();
+        let Some(at) = buffers.output.len().checked_sub(GOAWAY) else { return };
+        let frame = &mut buffers.output[at..];
+        if frame[..4] == [0, 0, 8, kind::GOAWAY] && frame[13..] == u32::from(Reason::PROTOCOL_ERROR).to_be_bytes() {
+            frame[13..].copy_from_slice(&u32::from(Reason::COMPRESSION_ERROR).to_be_bytes());
+        }
     }
 
     fn accept(&mut self, request: Request<h2::RecvStream>, respond: server::SendResponse<Bytes>, now: Instant) -> SessionEvent {
@@ -432,6 +453,23 @@ impl Session {
         }
     }
 
+    /// Ends the stream once what was sent before is on its way.
+    pub fn doom(&mut self, key: StreamKey, reason: Reason) {
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.exchange = None;
+            self.doomed.push((key, reason));
+        }
+    }
+
+    /// Ends the streams that [`Self::doom`] named; true if there are any.
+    pub fn end_doomed(&mut self) -> bool {
+        let doomed = std::mem::take(&mut self.doomed);
+        for (key, reason) in &doomed {
+            self.reset(*key, *reason);
+        }
+        !doomed.is_empty()
+    }
+
     /// Ends the stream now.
     pub fn reset(&mut self, key: StreamKey, reason: Reason) {
         if let Some(mut stream) = self.streams.remove(key) {
@@ -442,8 +480,8 @@ impl Session {
     /// A stream of the peer has ended, by its reset if `early`.
     pub fn count_end(&mut self, key: StreamKey, reset: bool, now: Instant) {
         let young = self.streams.get(key).is_some_and(|stream| now.since(stream.since) < limit::PREMATURE_RESET_AGE);
-        if let Err(flood) = self.guard.stream_ended(reset && young) {
-            self.break_off(flood);
+        if let Err(breach) = self.guard.stream_ended(reset && young) {
+            self.break_off(breach);
         }
     }
 
@@ -500,21 +538,21 @@ impl Session {
     }
 
     /// Ends it now: GOAWAY with an error.
-    pub fn break_off(&mut self, flood: Flood) {
-        if self.flood.is_some() {
+    pub fn break_off(&mut self, breach: Breach) {
+        if self.breach.is_some() {
             return;
         }
-        self.flood = Some(flood);
+        self.breach = Some(breach);
         self.leaving = true;
         if let Role::Server(connection) = &mut self.role {
-            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            connection.abrupt_shutdown(breach.reason());
         }
         self.token.queue();
     }
 
     /// What the peer did too much of.
-    pub fn flood(&self) -> Option<Flood> {
-        self.flood
+    pub fn breach(&self) -> Option<Breach> {
+        self.breach
     }
 
     /// Whether it is over.
@@ -544,7 +582,7 @@ impl Session {
 
     /// Whether there is something to do: to be flushed, or to ask [`Self::poll_event`] for.
     pub fn is_ready(&self) -> bool {
-        !self.dirty.is_empty() || !self.ready.is_empty() || !self.pipe.lock().output.is_empty()
+        !self.dirty.is_empty() || !self.doomed.is_empty() || !self.ready.is_empty() || !self.pipe.lock().output.is_empty()
     }
 
     /// Whether [`Self::poll_event`] may have something.
@@ -590,7 +628,7 @@ impl Session {
             self.outgoing.scan(&output, |run| match run {
                 Run::Framing(bytes) => digest.bytes(bytes),
                 Run::Body(bytes) => digest.word(bytes.len() as u64),
-                Run::Frame(_) => {}
+                Run::Frame(_) | Run::Setting(..) => {}
             });
         }
         output

@@ -187,6 +187,7 @@ stats! {
         Http2PriorityFlood = Counter "http2.inbound_priority_frames_flood",
         Http2WindowUpdateFlood = Counter "http2.inbound_window_update_frames_flood",
         Http2ControlFlood = Counter "http2.outbound_control_flood",
+        Http2FrameError = Counter "http2.rx_messaging_error",
         Http2KeepaliveTimeout = Counter "http2.keepalive_timeout",
     }
 }
