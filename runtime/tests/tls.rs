@@ -170,11 +170,17 @@ fn clients_show_a_certificate() {
     );
     let tls = format!("require_client_certificate: true, {}", common(&validation));
     let manager = "forward_client_cert_details: SANITIZE_SET, set_current_client_cert_details: { subject: true, uri: true, dns: true },";
-    let proxy = proxy(&tls, manager);
+    let facts =
+        "%DOWNSTREAM_TLS_VERSION% %REQUESTED_SERVER_NAME% %DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_LOCAL_SUBJECT% %DOWNSTREAM_PEER_ISSUER%";
+    let route = format!("{TO_U}, response_headers_to_add: [{{ header: {{ key: x-facts, value: \"{facts}\" }} }}]");
+    let folder = file("readme", "").parent().unwrap().join("logs");
+    let arguments = ["--record", folder.to_str().unwrap()];
+    let proxy = Proxy::start_with(&bootstrap("", &[chain(&tls, manager, &route, "")], echo_upstream(), ""), &arguments);
     let mut stream = connect(&ca.client(Some(&good)), "a.example", proxy.address).unwrap();
     let answer = ask(&mut stream, "a.example").unwrap();
     assert!(answer.contains("x-forwarded-client-cert: By=spiffe://us;Hash="), "{answer}");
     assert!(answer.contains(";Subject=\"CN=good\";URI=spiffe://good;DNS=good.example"), "{answer}");
+    assert!(answer.contains("x-facts: TLSv1.3 a.example spiffe://good CN=server CN=ca"), "{answer}");
     for (shown, stat) in [
         (None, "ssl.fail_verify_no_cert"),
         (Some(&nobody), "ssl.fail_verify_san"),
@@ -187,6 +193,15 @@ fn clients_show_a_certificate() {
         let text = refused.unwrap_err().to_string();
         assert!(text.contains("alert") || text.contains("reset"), "{text}");
         wait_for_stat(&proxy, stat, before + 1);
+    }
+    // What TLS came to is in the input log: it can be run again without a key or a certificate.
+    let written = proxy.admin_post("/write_input_logs");
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap_or_else(|_| panic!("{written}")).map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty(), "{written}");
+    for file in files {
+        let replayed = weir().arg("replay").arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&replayed.stdout).into_owned() + &String::from_utf8_lossy(&replayed.stderr);
+        assert!(replayed.status.success() && said.contains("the same as recorded"), "{said}");
     }
 }
 
