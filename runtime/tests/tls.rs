@@ -310,6 +310,7 @@ fn certificates_change_under_load() {
         std::fs::write(&leaf.key_file, ca.leaf("b", &["b.example"]).key).unwrap();
         proxy.wait_for_line("is not that of the certificate in");
         assert_eq!(served(), before);
+        assert!(proxy.stat("sds.files.update_rejected") >= 1 && proxy.stat("sds.files.update_success") >= 1);
         stop.store(true, Ordering::Relaxed);
     });
     assert!(ask(&mut kept, "a.example").unwrap().starts_with("HTTP/1.1 200"), "connections live through it");

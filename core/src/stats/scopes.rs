@@ -21,6 +21,8 @@ pub enum Scope {
     Http,
     /// `listener.<address>.`
     Listener,
+    /// `sds.<where from>.`
+    Secrets,
 }
 
 impl Scope {
@@ -200,6 +202,14 @@ stats! {
     }
 }
 
+stats! {
+    /// Stats of certificates and keys that change.
+    SecretStat, SECRETS {
+        UpdateSuccess = Counter "update_success",
+        UpdateRejected = Counter "update_rejected",
+    }
+}
+
 impl Scope {
     /// Names and kinds of its stats, by index.
     pub fn stats(self) -> &'static [(&'static str, Kind)] {
@@ -207,6 +217,7 @@ impl Scope {
             Scope::Cluster => CLUSTER,
             Scope::Http => HTTP,
             Scope::Listener => LISTENER,
+            Scope::Secrets => SECRETS,
         }
     }
 
@@ -216,6 +227,7 @@ impl Scope {
             Scope::Cluster => &["upstream_rq_time", "upstream_cx_connect_ms", "upstream_cx_length_ms"],
             Scope::Http => &["downstream_rq_time", "downstream_cx_length_ms"],
             Scope::Listener => &["", "downstream_cx_length_ms"],
+            Scope::Secrets => &[],
         }
     }
 
@@ -223,7 +235,7 @@ impl Scope {
     pub fn codes(self) -> &'static str {
         match self {
             Scope::Cluster => "upstream_rq_",
-            Scope::Http | Scope::Listener => "downstream_rq_",
+            Scope::Http | Scope::Listener | Scope::Secrets => "downstream_rq_",
         }
     }
 
@@ -233,6 +245,7 @@ impl Scope {
             Scope::Cluster => "cluster",
             Scope::Http => "http",
             Scope::Listener => "listener",
+            Scope::Secrets => "sds",
         }
     }
 }

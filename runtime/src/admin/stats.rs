@@ -35,6 +35,7 @@ fn tag(scope: Scope, name: &str) -> (&'static str, String) {
         Scope::Cluster => "envoy_cluster_name",
         Scope::Http => "envoy_http_conn_manager_prefix",
         Scope::Listener => "envoy_listener_address",
+        Scope::Secrets => "envoy_secret_name",
     };
     (key, name.to_owned())
 }
