@@ -282,9 +282,11 @@ fn clients(config: &Config, world: &WorldFile, file: &str, text: &str) -> Result
 
 /// One request for every route of a listener that a plain request can reach.
 fn of_every_route(listener: &Listener, end: Time) -> Habits {
-    let paths = listener.all_chains().flat_map(|chain| &chain.http.routes.hosts).flat_map(|host| &host.routes).filter_map(|route| match &route.on.path {
-        PathMatch::Prefix(path) | PathMatch::Exact(path) | PathMatch::SeparatedPrefix(path) => Some(path.to_string()),
-        PathMatch::Regex(_) | PathMatch::Connect => None,
+    let paths = listener.all_chains().flat_map(|chain| &chain.http.routes.hosts).flat_map(|host| &host.routes).filter_map(|route| {
+        match &route.on.path {
+            PathMatch::Prefix(path) | PathMatch::Exact(path) | PathMatch::SeparatedPrefix(path) => Some(path.to_string()),
+            PathMatch::Regex(_) | PathMatch::Connect => None,
+        }
     });
     let mut requests: Vec<Asked> = paths.map(|target| Asked { method: "GET".to_owned(), target, body: 0 }).collect();
     if requests.is_empty() {

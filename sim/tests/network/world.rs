@@ -133,7 +133,13 @@ impl World {
                 let config = v3::load(&text, &path.display().to_string()).config.ok_or("the config is refused")?;
                 let args = RunArgs { concurrency: Some(workers), drain_time: 60, ..RunArgs::of(path) };
                 let clock = Clock::simulated(Wall::from_nanos(1_700_000_000_000_000_000));
-                let outside = Outside { clock, seed: Seed(seed), hostname: "proxy".into(), threads: Threads::Here, tls: weir::tls::Environment::system() };
+                let outside = Outside {
+                    clock,
+                    seed: Seed(seed),
+                    hostname: "proxy".into(),
+                    threads: Threads::Here,
+                    tls: weir::tls::Environment::system(),
+                };
                 let (mut primary, _, _) = Primary::start(SimNet::default(), args, config, text, outside).await?;
                 primary.serve(received, None).await;
                 told.drained.set(Some(primary.finish().await));
