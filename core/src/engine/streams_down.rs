@@ -58,7 +58,7 @@ impl Engine {
         session.recv(input.split().freeze(), now, |run| match run {
             Run::Framing(bytes) => log_bytes(recorder, bytes),
             Run::Body(bytes) => log_body(recorder, bytes),
-            Run::Frame(_) | Run::Setting(..) => {}
+            Run::Frame(_) | Run::Setting(..) | Run::PseudoTrailer => {}
         });
         // A head that does not end holds up all that is behind it.
         let in_head = session.is_in_head();
@@ -232,7 +232,7 @@ impl Engine {
             Breach::Priority => HttpStat::Http2PriorityFlood,
             Breach::WindowUpdates => HttpStat::Http2WindowUpdateFlood,
             Breach::Control => HttpStat::Http2ControlFlood,
-            Breach::FrameSize | Breach::NoSettings | Breach::Window => HttpStat::Http2FrameError,
+            Breach::FrameSize | Breach::NoSettings | Breach::Window | Breach::PseudoTrailer => HttpStat::Http2FrameError,
             Breach::Resets => HttpStat::RqTooManyPrematureResets,
         });
     }

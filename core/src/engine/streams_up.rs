@@ -157,7 +157,7 @@ impl Engine {
         session.recv(input.split().freeze(), now, |run| match run {
             Run::Framing(bytes) => log_bytes(recorder, bytes),
             Run::Body(bytes) => log_body(recorder, bytes),
-            Run::Frame(_) | Run::Setting(..) => {}
+            Run::Frame(_) | Run::Setting(..) | Run::PseudoTrailer => {}
         });
         self.drive_up(id, now);
     }

@@ -49,8 +49,8 @@ pub struct FrameScanner {
     /// A header block has begun and not ended.
     in_block: bool,
     kind: u8,
-    /// Nothing but the compression of the last block can be wrong, as far as frames go.
-    sound_block: bool,
+    /// The next byte begins a trailer section.
+    begins_trailers: bool,
     last_stream: u32,
     setting: [u8; 6],
     setting_have: u8,
@@ -65,6 +65,8 @@ pub enum Run<'a> {
     Body(&'a [u8]),
     /// The head of a frame is complete; its bytes were told.
     Frame(FrameHead),
+    /// A second head on a stream begins with a pseudo-header field, which `h2` passes over.
+    PseudoTrailer,
     /// An entry of a SETTINGS frame is complete.
     Setting(u16, u32),
 }
@@ -82,7 +84,7 @@ impl FrameScanner {
             is_data: false,
             in_block: false,
             kind: 0,
-            sound_block: false,
+            begins_trailers: false,
             last_stream: 0,
             setting: [0; 6],
             setting_have: 0,
@@ -100,6 +102,9 @@ impl FrameScanner {
             } else if self.left > 0 {
                 let limit = if self.framing_left > 0 { self.framing_left } else { self.left };
                 let (now, rest) = bytes.split_at(bytes.len().min(limit as usize));
+                if std::mem::take(&mut self.begins_trailers) && names_pseudo(now) {
+                    tell(Run::PseudoTrailer);
+                }
                 let body = self.framing_left == 0 && self.is_data;
                 self.left -= now.len() as u32;
                 if self.kind == kind::SETTINGS {
@@ -139,11 +144,6 @@ impl FrameScanner {
         }
     }
 
-    /// Whether the last frame ended a head in which no frame was wrong: what was wrong then is its compression.
-    pub fn ended_sound_head(&self) -> bool {
-        self.sound_block && matches!(self.kind, kind::HEADERS | kind::CONTINUATION) && self.left == 0
-    }
-
     fn begin_frame(&mut self) -> FrameHead {
         let [a, b, c, kind, flags, s0, s1, s2, s3] = self.head;
         let length = u32::from_be_bytes([0, a, b, c]);
@@ -153,11 +153,11 @@ impl FrameScanner {
         self.setting_have = 0;
         match kind {
             kind::HEADERS => {
-                self.sound_block = !self.in_block && stream % 2 == 1 && stream >= self.last_stream && flags & (PADDED | PRIORITY) == 0;
+                // A second head on a stream; one that is padded or prioritised begins elsewhere.
+                self.begins_trailers = stream <= self.last_stream && flags & (PADDED | PRIORITY) == 0 && length > 0;
                 self.last_stream = self.last_stream.max(stream);
             }
-            kind::CONTINUATION => self.sound_block &= self.in_block && stream == self.last_stream,
-            _ => {}
+            _ => self.begins_trailers = false,
         }
         if matches!(kind, kind::HEADERS | kind::CONTINUATION) {
             self.in_block = flags & END_HEADERS == 0;
@@ -165,6 +165,21 @@ impl FrameScanner {
         // How much padding there is says where the body ends.
         self.framing_left = u32::from(self.is_data && flags & PADDED != 0).min(length);
         FrameHead { length, kind, flags, stream }
+    }
+}
+
+/// Whether a field line names a pseudo-header field: with an entry of HPACK's static table, 1 to 14, or with a literal name
+/// that is not Huffman-coded (RFC 7541 section 6 and appendix A).
+fn names_pseudo(line: &[u8]) -> bool {
+    let index = match line[0] {
+        first @ 0x80.. => first & 0x7f,
+        first @ 0x40..0x80 => first & 0x3f,
+        0x20..0x40 => return false,
+        first => first & 0x0f,
+    };
+    match index {
+        0 => matches!(line, [_, 1..0x80, b':', ..]),
+        index => index <= 14,
     }
 }
 
@@ -185,7 +200,7 @@ mod tests {
                 scanner.scan(piece, |run| match run {
                     Run::Framing(bytes) => framing += bytes.len(),
                     Run::Body(bytes) => body.extend_from_slice(bytes),
-                    Run::Setting(..) => {}
+                    Run::Setting(..) | Run::PseudoTrailer => {}
                     Run::Frame(head) => frames.push((head.kind, head.length, head.stream)),
                 });
             }

@@ -32,6 +32,9 @@ pub enum Breach {
     /// SETTINGS_INITIAL_WINDOW_SIZE is larger than a window can be.
     #[error("a window of more than 2^31-1 bytes (RFC 9113 section 6.5.2)")]
     Window,
+    /// A trailer section begins with a pseudo-header field.
+    #[error("a pseudo-header field in trailers (RFC 9113 section 8.1)")]
+    PseudoTrailer,
     /// Most requests are cancelled soon after they were sent.
     #[error("too many requests are reset early (CVE-2023-44487)")]
     Resets,
@@ -42,7 +45,7 @@ impl Breach {
     pub fn reason(self) -> Reason {
         match self {
             Breach::FrameSize => Reason::FRAME_SIZE_ERROR,
-            Breach::NoSettings => Reason::PROTOCOL_ERROR,
+            Breach::NoSettings | Breach::PseudoTrailer => Reason::PROTOCOL_ERROR,
             Breach::Window => Reason::FLOW_CONTROL_ERROR,
             _ => Reason::ENHANCE_YOUR_CALM,
         }

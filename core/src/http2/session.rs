@@ -210,6 +210,9 @@ impl Session {
                 *peer_leaves |= frame.kind == kind::GOAWAY;
                 breach = breach.or(guard.received(frame, now).err());
             }
+            if let Run::PseudoTrailer = run {
+                breach = breach.or(Some(Breach::PseudoTrailer));
+            }
             if let Run::Setting(id, value) = run {
                 breach = breach.or(guard.setting(id, value).err());
             }
@@ -302,26 +305,11 @@ impl Session {
 
     fn close(&mut self, error: Option<&h2::Error>) -> Option<SessionEvent> {
         self.role = Role::Closed;
-        if self.breach.is_none() && error.and_then(h2::Error::reason) == Some(Reason::PROTOCOL_ERROR) && self.incoming.ended_sound_head() {
-            self.blame_compression();
-        }
         let error = match self.breach {
             Some(breach) => Some(breach.to_string()),
             None => error.map(ToString::to_string),
         };
         Some(SessionEvent::Closed { error })
-    }
-
-    /// `h2` says PROTOCOL_ERROR for what RFC 9113 section 4.3 wants to be called COMPRESSION_ERROR: says so in the GOAWAY,
-    /// which is the last frame that it wrote.
-    fn blame_compression(&mut self) {
-        const GOAWAY: usize = 9 + 8;
-        let mut buffers = self.pipe.lock();
-        let Some(at) = buffers.output.len().checked_sub(GOAWAY) else { return };
-        let frame = &mut buffers.output[at..];
-        if frame[..4] == [0, 0, 8, kind::GOAWAY] && frame[13..] == u32::from(Reason::PROTOCOL_ERROR).to_be_bytes() {
-            frame[13..].copy_from_slice(&u32::from(Reason::COMPRESSION_ERROR).to_be_bytes());
-        }
     }
 
     fn accept(&mut self, request: Request<h2::RecvStream>, respond: server::SendResponse<Bytes>, now: Instant) -> SessionEvent {
@@ -628,7 +616,7 @@ impl Session {
             self.outgoing.scan(&output, |run| match run {
                 Run::Framing(bytes) => digest.bytes(bytes),
                 Run::Body(bytes) => digest.word(bytes.len() as u64),
-                Run::Frame(_) | Run::Setting(..) => {}
+                Run::Frame(_) | Run::Setting(..) | Run::PseudoTrailer => {}
             });
         }
         output
