@@ -2,7 +2,6 @@
 
 use super::{At, Case, Verdict, case, connection_error, run, served};
 use crate::block::Block;
-use crate::names::code;
 
 #[test]
 fn hpack() {
