@@ -347,6 +347,11 @@ impl Session {
         self.streams.get(key)?.exchange
     }
 
+    /// Server: the number under which the peer knows a stream that was not answered yet.
+    pub fn number(&self, key: StreamKey) -> Option<u32> {
+        self.streams.get(key)?.respond.as_ref().map(|respond| respond.stream_id().as_u32())
+    }
+
     /// All exchanges on it.
     pub fn exchanges(&self) -> Vec<ExchangeId> {
         self.streams.values().filter_map(|stream| stream.exchange).collect()
