@@ -1,5 +1,5 @@
 //! HTTP/2 as peers speak it: one connection's [`Session`], the bytes that it was given and the bytes that it wants to
-//! send. Who the peer is and what it wants is no matter of this file: clients ([`crate::client::streams`]) and hosts
+//! send. Streams are the peer's until it releases or resets them. Who the peer is and what it wants is no matter of this file: clients ([`crate::client::streams`]) and hosts
 //! ([`crate::upstream::streams`]) ask for events, answer them through the session and send what [`Talk::said`] has.
 
 use crate::event::Time;
@@ -8,6 +8,7 @@ use crate::wire::Head;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use weir_core::http2::{Http2Options, PREFACE, Session, SessionEvent, StreamKey};
+use weir_core::id::ExchangeId;
 use weir_core::rng::Rng;
 use weir_core::time::Instant;
 
@@ -46,6 +47,9 @@ impl Talk {
         let now = Instant::from_nanos(now);
         loop {
             if let Some(event) = self.session.poll_event(now) {
+                if let SessionEvent::Request { stream, .. } = &event {
+                    self.session.set_exchange(*stream, ExchangeId::default());
+                }
                 return Some(event);
             }
             if self.unread.is_empty() || !self.session.wants_input() || self.session.is_closed() {
@@ -56,21 +60,21 @@ impl Talk {
         }
     }
 
-    /// What is to be sent, as long as [`Self::poll`] has nothing; `None` once that is all.
+    /// What is to be sent; `None` if that is nothing, though [`Self::poll`] may make it more.
     #[must_use]
     pub fn said(&mut self, now: Time) -> Option<Bytes> {
         self.session.flush(Instant::from_nanos(now));
-        if self.session.has_events() {
-            return Some(Bytes::new());
-        }
         let bytes = self.session.take_output(None);
-        (!bytes.is_empty() || self.session.has_events()).then_some(bytes)
+        self.session.take_moved();
+        (!bytes.is_empty()).then_some(bytes)
     }
 
     /// Client: asks; the head only, and the end if nothing follows it. `None` if the connection takes no more.
     pub fn ask(&mut self, request: &Request, now: Time) -> Option<StreamKey> {
         let whole = request.body == 0 && !request.trailers;
-        self.session.open(head_of(request), whole, Instant::from_nanos(now)).ok()
+        let key = self.session.open(head_of(request), whole, Instant::from_nanos(now)).ok()?;
+        self.session.set_exchange(key, ExchangeId::default());
+        Some(key)
     }
 }
 

@@ -106,8 +106,11 @@ pub struct Session {
     pings: Option<PingPong>,
     /// Frames were received since the last look.
     heard: bool,
+    is_client: bool,
     max_concurrent: u32,
     keepalive: Option<Keepalive>,
+    /// The connection is over, which is to be told: an error if it did not end well.
+    over: Option<Option<String>>,
 }
 
 impl fmt::Debug for Session {
@@ -184,8 +187,10 @@ impl Session {
             flood: None,
             pings: None,
             heard: false,
+            is_client: !is_server,
             max_concurrent: options.max_concurrent_streams,
             keepalive: options.keepalive,
+            over: None,
         };
         if let Role::Client { connection, .. } = &mut session.role {
             session.pings = connection.ping_pong();
@@ -247,7 +252,12 @@ impl Session {
                 Received::Reset(by) => return Some(SessionEvent::Reset { stream: key, by }),
             }
         }
-        None
+        // What a server has sent before it left is its answer, also if nobody has taken it yet.
+        let is_kept = |stream: &Stream| self.is_client && stream.paused && stream.exchange.is_some();
+        match self.streams.values().any(is_kept) {
+            true => None,
+            false => self.over.take().map(|error| SessionEvent::Closed { error }),
+        }
     }
 
     fn poll_connection(&mut self, now: Instant) -> Option<SessionEvent> {
@@ -288,13 +298,14 @@ impl Session {
         }
     }
 
+    /// The connection is over: once its streams have told what they have, so does it.
     fn close(&mut self, error: Option<&h2::Error>) -> Option<SessionEvent> {
         self.role = Role::Closed;
-        let error = match self.flood {
+        self.over = Some(match self.flood {
             Some(flood) => Some(flood.to_string()),
             None => error.map(ToString::to_string),
-        };
-        Some(SessionEvent::Closed { error })
+        });
+        None
     }
 
     fn accept(&mut self, request: Request<h2::RecvStream>, respond: server::SendResponse<Bytes>, now: Instant) -> SessionEvent {
@@ -490,7 +501,7 @@ impl Session {
 
     /// Whether it takes no more streams.
     pub fn is_leaving(&self) -> bool {
-        self.leaving || self.peer_leaves
+        self.leaving || self.peer_leaves || self.is_closed()
     }
 
     /// Whether we have begun to end it.

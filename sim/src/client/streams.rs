@@ -201,10 +201,13 @@ impl Streams {
         while let (Some(talk), Some(conn)) = (&mut self.talk, self.conn) {
             if let Some(event) = talk.poll(context.now) {
                 closed |= matches!(event, SessionEvent::Closed { .. });
+                if closed {
+                    self.take_all();
+                }
                 self.event(event, context);
             } else if let Some(bytes) = talk.said(context.now) {
                 context.send(conn, bytes);
-            } else {
+            } else if !talk.session.has_events() {
                 break;
             }
         }
@@ -338,14 +341,21 @@ impl Streams {
         }
     }
 
-    /// The connection has ended. What has come before the end is read first.
-    fn over(&mut self, context: &mut Context<'_>) {
+    /// Takes what has come of all answers.
+    fn take_all(&mut self) {
         if let Some(talk) = &mut self.talk {
             for asked in &self.asked {
                 talk.session.set_paused(asked.key, false);
             }
+        }
+    }
+
+    /// The connection has ended. What has come before the end is read first.
+    fn over(&mut self, context: &mut Context<'_>) {
+        if let Some(talk) = &mut self.talk {
             talk.session.recv_eof();
         }
+        self.take_all();
         self.work(context);
         if self.conn.is_some() {
             self.leave(Outcome::Closed, context);

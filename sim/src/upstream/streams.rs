@@ -137,7 +137,7 @@ impl Streams {
             } else if let Some(at) = self.resets.iter().position(|(key, _)| self.talk.session.queued(*key) == 0) {
                 let (key, reason) = self.resets.swap_remove(at);
                 self.talk.session.reset(key, reason);
-            } else {
+            } else if !self.talk.session.has_events() {
                 break;
             }
         }
