@@ -48,6 +48,10 @@ impl Engine {
 
     /// The connection is free: gives it to who waits for one, or puts it into the pool.
     pub(super) fn release_upstream(&mut self, id: ConnId, now: Instant) {
+        // Of HTTP/2 it is only a stream that is free: others go on.
+        if self.connections.get_mut(id).and_then(Connection::session).is_some() {
+            return self.offer_room(id, now);
+        }
         // All who wait may be refused, and they may be many: a loop, not a recursion.
         let mut refused = Vec::new();
         while let Some(next) = self.next_or_pool(id, now) {
