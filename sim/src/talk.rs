@@ -78,10 +78,11 @@ impl Talk {
     }
 }
 
-/// Settings as any implementation may have them: windows from tiny to large.
-pub fn draw_options(rng: &mut Rng) -> Http2Options {
+/// Settings as any implementation may have them, with windows of streams from `least` on. A server should have none below
+/// 65,535, which clients may use up before they hear of less: `h2` then forgets to open the window again.
+pub fn draw_options(least: u32, rng: &mut Rng) -> Http2Options {
     Http2Options {
-        stream_window: [1_000, 16_384, 65_535, 65_535, 1 << 20][rng.below(5) as usize],
+        stream_window: [least, least, 65_535, 65_535, 1 << 20][rng.below(5) as usize],
         connection_window: [65_535, 65_535, 1 << 20][rng.below(3) as usize],
         max_concurrent_streams: 100,
         allow_connect: true,

@@ -357,7 +357,8 @@ impl Engine {
             return false;
         }
         attempt.refused |= refused;
-        attempt.fresh = true;
+        // A connection on which a stream was refused may take another; one that is left has no room.
+        attempt.fresh = !refused;
         attempt.reused = false;
         exchange.record.attempts -= 1;
         if let Some(cluster) = attempt.cluster.and_then(|cluster| self.clusters.get(cluster)) {

@@ -295,6 +295,7 @@ impl Engine {
             }
             UpstreamPhase::Http2(_) => {
                 self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
+                self.take_rest(id, now);
                 self.fail_streams(id, now);
             }
             UpstreamPhase::Idle | UpstreamPhase::Closed => {
@@ -418,7 +419,9 @@ impl Engine {
             });
             if full {
                 let idle = hosts.iter().find_map(|host| cluster.hosts.get_mut(*host)?.pools.iter_mut().find_map(Pool::take_oldest_idle));
-                if let Some(idle) = idle {
+                let is_unused = |id: &ConnId| self.connections.get(*id).is_some_and(|conn| conn.open_streams() == Some(0));
+                let unused = || hosts.iter().find_map(|host| cluster.hosts.get(*host)?.idle().into_iter().find(is_unused));
+                if let Some(idle) = idle.or_else(unused) {
                     self.close_upstream(idle, now);
                 }
             }

@@ -106,7 +106,6 @@ pub struct Session {
     pings: Option<PingPong>,
     /// Frames were received since the last look.
     heard: bool,
-    is_client: bool,
     max_concurrent: u32,
     keepalive: Option<Keepalive>,
     /// The connection is over, which is to be told: an error if it did not end well.
@@ -187,7 +186,6 @@ impl Session {
             flood: None,
             pings: None,
             heard: false,
-            is_client: !is_server,
             max_concurrent: options.max_concurrent_streams,
             keepalive: options.keepalive,
             over: None,
@@ -252,12 +250,7 @@ impl Session {
                 Received::Reset(by) => return Some(SessionEvent::Reset { stream: key, by }),
             }
         }
-        // What a server has sent before it left is its answer, also if nobody has taken it yet.
-        let is_kept = |stream: &Stream| self.is_client && stream.paused && stream.exchange.is_some();
-        match self.streams.values().any(is_kept) {
-            true => None,
-            false => self.over.take().map(|error| SessionEvent::Closed { error }),
-        }
+        self.over.take().map(|error| SessionEvent::Closed { error })
     }
 
     fn poll_connection(&mut self, now: Instant) -> Option<SessionEvent> {
@@ -298,9 +291,15 @@ impl Session {
         }
     }
 
-    /// The connection is over: once its streams have told what they have, so does it.
+    /// The connection is over: once its streams have told what they have, so does it. What a server has sent before it
+    /// left is its answer, also where it was left for later.
     fn close(&mut self, error: Option<&h2::Error>) -> Option<SessionEvent> {
-        self.role = Role::Closed;
+        if let Role::Client { .. } = std::mem::replace(&mut self.role, Role::Closed) {
+            for stream in self.streams.values_mut().filter(|stream| stream.paused) {
+                stream.paused = false;
+                stream.token.queue();
+            }
+        }
         self.over = Some(match self.flood {
             Some(flood) => Some(flood.to_string()),
             None => error.map(ToString::to_string),
@@ -415,8 +414,11 @@ impl Session {
         }
     }
 
-    /// Takes bodies of the peer, or lets them wait: its window then closes.
+    /// Takes bodies of the peer, or lets them wait: its window then closes. There is no waiting once all is over.
     pub fn set_paused(&mut self, key: StreamKey, paused: bool) -> bool {
+        if paused && self.is_closed() {
+            return false;
+        }
         let Some(stream) = self.streams.get_mut(key) else { return false };
         let changed = std::mem::replace(&mut stream.paused, paused) != paused;
         if changed && !paused {

@@ -57,6 +57,8 @@ pub struct Streams {
     talk: Option<Talk>,
     asked: Vec<Asked>,
     paused: bool,
+    /// The proxy has sent something: its settings are known.
+    heard: bool,
 }
 
 /// One stream.
@@ -89,14 +91,14 @@ pub fn draw(start: Time, requests: Vec<Request>, gentle: bool, rng: &mut Rng) ->
         resets: resets.then(|| (5 + rng.below(40) as u32, 1 + rng.below(6 * MS))),
         leaves: leaves.then(|| (1 + rng.below(10) as u32, 1 + rng.below(6 * MS))),
         lingers: rng.below(4) > 0,
-        options: talk::draw_options(rng),
+        options: talk::draw_options(1_000, rng),
     };
     Streams::new(manners, requests)
 }
 
 /// A client that asks one after the other, at once and whole: nothing of it takes time.
 pub fn exact(start: Time, requests: Vec<Request>, rng: &mut Rng) -> Streams {
-    let options = Http2Options { stream_window: 1 << 24, connection_window: 1 << 26, ..talk::draw_options(rng) };
+    let options = Http2Options { stream_window: 1 << 24, connection_window: 1 << 26, ..talk::draw_options(1_000, rng) };
     let think = (0, 1 + rng.below(20 * MS));
     let (pieces, read_pause, stream_pause, resets, leaves) = (None, None, None, None, None);
     let manners = Manners {
@@ -117,7 +119,7 @@ pub fn exact(start: Time, requests: Vec<Request>, rng: &mut Rng) -> Streams {
 impl Streams {
     /// A client that will ask `todo`.
     pub fn new(manners: Manners, todo: impl IntoIterator<Item = Request>) -> Streams {
-        Streams { manners, todo: todo.into_iter().collect(), conn: None, talk: None, asked: Vec::new(), paused: false }
+        Streams { manners, todo: todo.into_iter().collect(), conn: None, talk: None, asked: Vec::new(), paused: false, heard: false }
     }
 
     /// Whether it keeps its connection when it has no more to ask.
@@ -159,7 +161,8 @@ impl Streams {
         }
         while self.asked.len() < self.manners.depth
             && let Some(talk) = self.talk.as_mut().filter(|talk| talk.session.room() > 0)
-            && let Some(request) = self.todo.pop_front()
+            // `h2` takes the trailers of a stream that it has refused for a breach of the protocol.
+            && let Some(request) = self.todo.pop_front_if(|request| self.heard || !request.trailers)
         {
             let Some(key) = talk.ask(&request, context.now) else {
                 self.todo.push_front(request);
@@ -400,7 +403,7 @@ impl Peer for Streams {
         match input {
             Input::Start => context.wake(self.manners.start, self.token(NEXT, 0)),
             Input::Opened(conn) if self.conn == Some(conn) => {
-                self.talk = Some(Talk::client(&self.manners.options));
+                (self.talk, self.heard) = (Some(Talk::client(&self.manners.options)), false);
                 self.ask_next(context);
             }
             Input::Refused(conn) if self.conn == Some(conn) => {
@@ -415,6 +418,9 @@ impl Peer for Streams {
                     talk.hear(bytes);
                 }
                 self.work(context);
+                if !std::mem::replace(&mut self.heard, true) {
+                    self.ask_next(context);
+                }
                 if let (Some(pause), Some(conn), false) = (self.manners.read_pause, self.conn, self.paused) {
                     self.paused = true;
                     context.read(conn, false);

@@ -71,7 +71,7 @@ struct Asked {
 impl Streams {
     pub(super) fn new(rng: &mut Rng) -> Streams {
         let max_concurrent_streams = [100, 100, 100, 2 + rng.below(30) as u32][rng.below(4) as usize];
-        let options = Http2Options { max_concurrent_streams, ..talk::draw_options(rng) };
+        let options = Http2Options { max_concurrent_streams, ..talk::draw_options(65_535, rng) };
         Streams {
             talk: Talk::server(&options),
             asked: BTreeMap::new(),
@@ -107,7 +107,7 @@ impl Streams {
             SEND => self.give(number, around),
             IDLE if self.is_idle() && self.next == number && !self.leaves => match around.context.rng.below(2) {
                 0 => self.end(false, around),
-                _ => self.talk.session.leave(),
+                _ => self.leave(),
             },
             RESUME => {
                 if let Some(asked) = self.asked.get(&number) {
@@ -117,6 +117,11 @@ impl Streams {
             _ => {}
         }
         self.work(around)
+    }
+
+    /// Leaves as a good host does: streams that are on their way are taken.
+    fn leave(&mut self) {
+        self.talk.session.leave();
     }
 
     fn is_idle(&self) -> bool {
@@ -213,7 +218,7 @@ impl Streams {
         if answering.is_fault() {
             around.context.note(Observation::Disturbed(request.id));
         }
-        if answering == Answering::Leave {
+        if answering == Answering::Leave && !self.leaves && !self.talk.session.has_left() {
             self.leaves = true;
             // What was said before it goes before it.
             while let Some(bytes) = self.talk.said(around.context.now) {
@@ -311,8 +316,8 @@ impl Streams {
         let length = (!whole && answer.framing == Framing::Length).then_some(answer.body);
         self.talk.session.respond(key, talk::answer(answer.status, request.id, length));
         asked.begun = true;
-        if answer.closes {
-            self.talk.session.leave();
+        if answer.closes && !self.leaves {
+            self.leave();
         }
         self.give(number, around);
     }
