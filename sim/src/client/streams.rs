@@ -321,9 +321,9 @@ impl Streams {
                 context.note(Observation::ClientFault(id, "what breaks HTTP/2"));
                 context.note(Observation::Ended(id, Outcome::Cut));
             }
-            ResetBy::Peer(_) | ResetBy::Closed => {
-                context.note(Observation::Ended(id, if asked.begun { Outcome::Cut } else { Outcome::Closed }));
-            }
+            // Not to be asked again, unlike what a closed connection leaves unanswered: the client sees that it has failed.
+            ResetBy::Peer(_) => context.note(Observation::Ended(id, Outcome::Cut)),
+            ResetBy::Closed => context.note(Observation::Ended(id, if asked.begun { Outcome::Cut } else { Outcome::Closed })),
         }
         self.think(context);
     }

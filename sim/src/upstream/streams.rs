@@ -8,6 +8,7 @@ use crate::pattern;
 use crate::peer::{ConnNo, Context};
 use crate::request::{Framing, Request};
 use crate::talk::{self, Talk};
+use crate::wire::Head;
 use bytes::Bytes;
 use h2::Reason;
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ pub(super) struct Streams {
     last: u32,
     /// GOAWAY was said: nothing behind `last` is looked at.
     leaves: bool,
+    /// It sends no more.
+    finished: bool,
     /// How often in a hundred it leaves a body where it is, and for how long.
     pauses: (u64, Time),
     /// To be reset, once what they were given is sent.
@@ -80,6 +83,7 @@ impl Streams {
             served: Vec::new(),
             last: 0,
             leaves: false,
+            finished: false,
             pauses: if rng.below(3) == 0 { (20, 1 + rng.below(20 * MS)) } else { (0, 1) },
             resets: Vec::new(),
             fate: Fate::GoesOn,
@@ -106,8 +110,8 @@ impl Streams {
             ANSWER => self.answer(number, around),
             SEND => self.give(number, around),
             IDLE if self.is_idle() && self.next == number && !self.leaves => match around.context.rng.below(2) {
-                0 => self.end(false, around),
-                _ => self.leave(),
+                0 => self.finish(around),
+                _ => self.talk.session.leave(),
             },
             RESUME => {
                 if let Some(asked) = self.asked.get(&number) {
@@ -117,11 +121,6 @@ impl Streams {
             _ => {}
         }
         self.work(around)
-    }
-
-    /// Leaves as a good host does: streams that are on their way are taken.
-    fn leave(&mut self) {
-        self.talk.session.leave();
     }
 
     fn is_idle(&self) -> bool {
@@ -147,21 +146,31 @@ impl Streams {
             }
         }
         if self.fate == Fate::GoesOn && self.leaves && self.is_idle() && self.talk.session.streams() == 0 {
-            self.end(false, around);
+            self.finish(around);
         }
         self.fate
     }
 
-    /// The connection ends, and with it all that is under way.
-    fn end(&mut self, reset: bool, around: &mut Around<'_, '_>) {
+    /// Sends no more. What is still coming must not turn that into a reset: it is read until the proxy closes.
+    fn finish(&mut self, around: &mut Around<'_, '_>) {
         for asked in self.asked.values() {
             around.context.note(Observation::Disturbed(asked.request.id));
         }
+        self.asked.clear();
+        if !std::mem::replace(&mut self.finished, true) {
+            around.context.finish(around.conn);
+        }
+    }
+
+    /// The connection ends, and with it all that is under way.
+    fn end(&mut self, reset: bool, around: &mut Around<'_, '_>) {
+        for id in self.asked.values().map(|asked| asked.request.id).chain(self.served.drain(..)) {
+            around.context.note(Observation::Disturbed(id));
+        }
         if reset {
-            self.served.iter().for_each(|id| around.context.note(Observation::Disturbed(*id)));
-            around.context.reset(around.conn);
+            around.context.reset(around.conn)
         } else {
-            around.context.close(around.conn);
+            around.context.close(around.conn)
         }
         self.fate = Fate::Over;
     }
@@ -193,7 +202,7 @@ impl Streams {
                 while let Some(bytes) = self.talk.said(around.context.now) {
                     around.context.send(around.conn, bytes);
                 }
-                self.end(false, around);
+                self.finish(around);
             }
             SessionEvent::Interim { .. } | SessionEvent::Response { .. } => {}
         }
@@ -201,17 +210,17 @@ impl Streams {
 
     fn request(&mut self, key: StreamKey, head: &http::Request<()>, end: bool, around: &mut Around<'_, '_>) {
         let number = self.talk.session.number(key).unwrap_or_default();
-        if self.leaves && number > self.last {
-            // The proxy knows that it is not looked at.
-            return;
-        }
         let head = talk::request_head(head);
+        if self.leaves && number > self.last {
+            return Self::overlook(&head, around);
+        }
         let answering = if around.calm { Answering::AsAsked } else { around.mood.answering(around.context.rng) };
         if head.upgrade {
             return self.tunnel(key, answering, around);
         }
         if answering == Answering::Refuse {
-            return self.talk.session.reset(key, Reason::REFUSED_STREAM);
+            self.talk.session.reset(key, Reason::REFUSED_STREAM);
+            return Self::overlook(&head, around);
         }
         let Some(request) = arrived(around.cluster, &head, false, around.context) else { return };
         self.last = self.last.max(number);
@@ -238,6 +247,13 @@ impl Streams {
         self.asked.insert(number, Asked { key, request, answering, read: 0, whole: false, begun: false, given: 0, done: false });
         if end {
             self.whole(key, None, around);
+        }
+    }
+
+    /// The proxy knows that a request is not looked at. It sends it again if it still has all of it.
+    fn overlook(head: &Head, around: &mut Around<'_, '_>) {
+        if let Some(request) = Request::of_target(&head.target, &head.method).filter(|request| request.body > 500) {
+            around.context.note(Observation::Disturbed(request.id));
         }
     }
 
@@ -317,7 +333,7 @@ impl Streams {
         self.talk.session.respond(key, talk::answer(answer.status, request.id, length));
         asked.begun = true;
         if answer.closes && !self.leaves {
-            self.leave();
+            self.talk.session.leave();
         }
         self.give(number, around);
     }
