@@ -314,7 +314,8 @@ fn probes(clusters: usize, two: bool, ledger: &mut Ledger) -> Box<dyn Peer> {
 fn mood2(kind: Kind, mood: Box<dyn Mood>, rng: &mut Rng) -> Box<dyn Mood> {
     match (kind, rng.below(5)) {
         (Kind::Wild, 0) => Box::new(Refusing(1 + rng.below(60) as u32)),
-        (_, 1) => Box::new(Leaving(2 + rng.below(30))),
+        (Kind::Wild, 1) => Box::new(Leaving(2 + rng.below(30))),
+        (_, 1) => Box::new(Leaving(10 + rng.below(30))),
         _ => mood,
     }
 }

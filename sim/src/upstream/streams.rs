@@ -124,7 +124,7 @@ impl Streams {
     }
 
     fn is_idle(&self) -> bool {
-        self.asked.is_empty() && self.tunnels.is_empty()
+        self.asked.is_empty() && self.tunnels.is_empty() && self.talk.session.streams() == 0
     }
 
     fn token(conn: ConnNo, what: u64, number: u64) -> u64 {
@@ -145,7 +145,7 @@ impl Streams {
                 break;
             }
         }
-        if self.fate == Fate::GoesOn && self.leaves && self.is_idle() && self.talk.session.streams() == 0 {
+        if self.fate == Fate::GoesOn && self.leaves && self.is_idle() {
             self.finish(around);
         }
         self.fate
@@ -384,7 +384,7 @@ impl Streams {
         let Some(asked) = self.asked.remove(&number) else { return };
         self.served.push(asked.request.id);
         self.talk.session.release(asked.key);
-        if let (Some(idle), true, false) = (around.mood.keeps_idle(), self.is_idle(), around.calm) {
+        if let (Some(idle), true, false) = (around.mood.keeps_idle(), self.asked.is_empty(), around.calm) {
             around.context.wake(idle, Self::token(around.conn, IDLE, self.next));
         }
     }
