@@ -352,12 +352,14 @@ impl Engine {
         let attempt = &mut exchange.attempt;
         // What the upstream says it has not looked at may be sent again, whatever it is (RFC 9113 section 8.7).
         let refused = failure == Failure::Refused && !attempt.answered && attempt.refused < limit::REFUSALS;
-        let stale = (failure == Failure::Closed && attempt.reused && !attempt.answered) || refused;
+        let closed = failure == Failure::Closed && attempt.reused && !attempt.answered && !attempt.replayed;
+        let stale = closed || refused;
         let may_repeat = refused || exchange.request.is_idempotent() || is_planted(Plant::ReplayOfPost);
         if !stale || !may_repeat || !exchange.body.can_replay() || exchange.upgrade {
             return false;
         }
         attempt.refused += u32::from(refused);
+        attempt.replayed |= closed;
         // A connection on which a stream was refused may take another; one that is left has no room.
         attempt.fresh = !refused;
         attempt.reused = false;

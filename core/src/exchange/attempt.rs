@@ -27,6 +27,8 @@ pub struct Attempt {
     pub answered: bool,
     /// The next try must use a new connection.
     pub fresh: bool,
+    /// It was sent once more because a pooled connection was closed.
+    pub replayed: bool,
     /// How often upstreams have refused it without a look at it.
     pub refused: u32,
     /// Which connections it may use.
