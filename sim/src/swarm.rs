@@ -108,7 +108,9 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
             hosts.push((*address, cluster, peers.len()));
             let mood = mood(kind, &mut rng);
             let mood = if versions.clusters[cluster] == Upstream::One { mood } else { mood2(kind, mood, &mut http2) };
-            peers.push(Box::new(Host::new(cluster, mood)));
+            let few = kind == Kind::Wild && http2.below(4) == 0;
+            let at_once = if few { 2 + http2.below(30) as u32 } else { 100 };
+            peers.push(Box::new(Host::new(cluster, mood).with_streams_at_once(at_once)));
         }
     }
     let mut plan = Vec::new();

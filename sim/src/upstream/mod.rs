@@ -78,6 +78,8 @@ pub struct Host {
     cluster: usize,
     mood: Box<dyn Mood>,
     calm: bool,
+    /// Streams that it takes at once on a connection.
+    max_streams: u32,
     /// Connections on which HTTP/1 is spoken, or nothing yet.
     conns: BTreeMap<ConnNo, Serving>,
     /// Connections on which HTTP/2 is spoken.
@@ -110,7 +112,14 @@ const STREAM: u64 = 3;
 impl Host {
     /// A host of cluster number `cluster`.
     pub fn new(cluster: usize, mood: Box<dyn Mood>) -> Host {
-        Host { cluster, mood, calm: false, conns: BTreeMap::new(), streams: BTreeMap::new() }
+        Host { cluster, mood, calm: false, max_streams: 100, conns: BTreeMap::new(), streams: BTreeMap::new() }
+    }
+
+    /// With so many streams at once on a connection. Less than what the proxy begins with before it knows of the limit
+    /// means that some are refused.
+    pub fn with_streams_at_once(mut self, max_streams: u32) -> Host {
+        self.max_streams = max_streams;
+        self
     }
 
     /// Bytes have come, in either version.
@@ -131,7 +140,7 @@ impl Host {
             return self.data(conn, &begin, context);
         }
         self.conns.remove(&conn);
-        self.streams.insert(conn, Streams::new(context.rng));
+        self.streams.insert(conn, Streams::new(self.max_streams, context.rng));
         self.with_streams(conn, context, |streams, around| streams.hear(&begin, around));
     }
 
