@@ -31,6 +31,10 @@ pub const SPARE_EXCHANGES: usize = 1024;
 /// round uses it in the next.
 pub const FLUSH_ROUNDS: usize = 16;
 
+/// Times that a request which an upstream has not looked at (REFUSED_STREAM, GOAWAY) is sent again at once, whatever the
+/// retry policy says. A host that drains may hand a request over more than once.
+pub const REFUSALS: u32 = 3;
+
 /// Bytes handed to the driver for one vectored write.
 pub const TRANSMIT: usize = 256 << 10;
 

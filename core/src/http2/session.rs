@@ -110,6 +110,8 @@ pub struct Session {
     heard: bool,
     max_concurrent: u32,
     keepalive: Option<Keepalive>,
+    /// The connection is over, which is to be told: an error if it did not end well.
+    over: Option<Option<String>>,
 }
 
 impl fmt::Debug for Session {
@@ -189,6 +191,7 @@ impl Session {
             heard: false,
             max_concurrent: options.max_concurrent_streams,
             keepalive: options.keepalive,
+            over: None,
         };
         if let Role::Client { connection, .. } = &mut session.role {
             session.pings = connection.ping_pong();
@@ -261,7 +264,7 @@ impl Session {
                 Received::Reset(by) => return Some(SessionEvent::Reset { stream: key, by }),
             }
         }
-        None
+        self.over.take().map(|error| SessionEvent::Closed { error })
     }
 
     fn poll_connection(&mut self, now: Instant) -> Option<SessionEvent> {
@@ -303,13 +306,20 @@ impl Session {
         }
     }
 
+    /// The connection is over: once its streams have told what they have, so does it. What a server has sent before it
+    /// left is its answer, also where it was left for later.
     fn close(&mut self, error: Option<&h2::Error>) -> Option<SessionEvent> {
-        self.role = Role::Closed;
-        let error = match self.breach {
+        if let Role::Client { .. } = std::mem::replace(&mut self.role, Role::Closed) {
+            for stream in self.streams.values_mut().filter(|stream| stream.paused) {
+                stream.paused = false;
+                stream.token.queue();
+            }
+        }
+        self.over = Some(match self.breach {
             Some(breach) => Some(breach.to_string()),
             None => error.map(ToString::to_string),
-        };
-        Some(SessionEvent::Closed { error })
+        });
+        None
     }
 
     fn accept(&mut self, request: Request<h2::RecvStream>, respond: server::SendResponse<Bytes>, now: Instant) -> SessionEvent {
@@ -360,6 +370,11 @@ impl Session {
     /// Whose stream it is.
     pub fn exchange(&self, key: StreamKey) -> Option<ExchangeId> {
         self.streams.get(key)?.exchange
+    }
+
+    /// Server: the number under which the peer knows a stream that was not answered yet.
+    pub fn number(&self, key: StreamKey) -> Option<u32> {
+        self.streams.get(key)?.respond.as_ref().map(|respond| respond.stream_id().as_u32())
     }
 
     /// All exchanges on it.
@@ -414,8 +429,11 @@ impl Session {
         }
     }
 
-    /// Takes bodies of the peer, or lets them wait: its window then closes.
+    /// Takes bodies of the peer, or lets them wait: its window then closes. There is no waiting once all is over.
     pub fn set_paused(&mut self, key: StreamKey, paused: bool) -> bool {
+        if paused && self.is_closed() {
+            return false;
+        }
         let Some(stream) = self.streams.get_mut(key) else { return false };
         let changed = std::mem::replace(&mut stream.paused, paused) != paused;
         if changed && !paused {
@@ -517,7 +535,7 @@ impl Session {
 
     /// Whether it takes no more streams.
     pub fn is_leaving(&self) -> bool {
-        self.leaving || self.peer_leaves
+        self.leaving || self.peer_leaves || self.is_closed()
     }
 
     /// Whether we have begun to end it.
