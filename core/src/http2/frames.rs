@@ -49,6 +49,8 @@ pub struct FrameScanner {
     /// A header block has begun and not ended.
     in_block: bool,
     kind: u8,
+    /// Requests come this way: a second head on a stream is a trailer section. Of answers it follows a 1xx.
+    has_requests: bool,
     /// The next byte begins a trailer section.
     begins_trailers: bool,
     last_stream: u32,
@@ -84,6 +86,7 @@ impl FrameScanner {
             is_data: false,
             in_block: false,
             kind: 0,
+            has_requests: preface,
             begins_trailers: false,
             last_stream: 0,
             setting: [0; 6],
@@ -154,7 +157,7 @@ impl FrameScanner {
         match kind {
             kind::HEADERS => {
                 // A second head on a stream; one that is padded or prioritised begins elsewhere.
-                self.begins_trailers = stream <= self.last_stream && flags & (PADDED | PRIORITY) == 0 && length > 0;
+                self.begins_trailers = self.has_requests && stream <= self.last_stream && flags & (PADDED | PRIORITY) == 0 && length > 0;
                 self.last_stream = self.last_stream.max(stream);
             }
             _ => self.begins_trailers = false,

@@ -298,6 +298,7 @@ impl Session {
                     Some(self.accept(request, respond, now))
                 }
             },
+            Role::Client { .. } if self.breach.is_some() => self.close(None),
             Role::Client { connection, .. } => match Pin::new(&mut **connection).poll(&mut context) {
                 Poll::Pending => None,
                 Poll::Ready(Ok(())) => self.close(None),
