@@ -113,6 +113,10 @@ pub const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Bytes of one stream's body that have been promised a place in the peer's window and wait for the socket.
 pub const STREAM_SEND_BUFFER: usize = 256 << 10;
 
+/// Overhead of small DATA frames that wait for a slow reader, in bytes, as `h2` counts it (what a frame is shorter than
+/// 256 bytes). By itself `h2` takes half the connection's window, which ends connections that keep to their windows.
+pub const SMALL_DATA_OVERHEAD: usize = 4 << 20;
+
 /// Reset streams that a session remembers, so that late frames on them are no error.
 pub const RESET_STREAMS_KEPT: usize = 100;
 

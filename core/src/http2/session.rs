@@ -132,6 +132,7 @@ impl Session {
             .max_header_list_size(options.max_header_bytes)
             .header_table_size(options.header_table_size)
             .max_send_buffer_size(limit::STREAM_SEND_BUFFER)
+            .data_frame_budget(limit::SMALL_DATA_OVERHEAD.max(options.connection_window as usize / 2))
             .max_pending_accept_reset_streams(limit::PREMATURE_RESET_STREAMS as usize)
             .max_concurrent_reset_streams(limit::RESET_STREAMS_KEPT)
             .reset_stream_duration(NEVER);
@@ -154,6 +155,7 @@ impl Session {
             .max_header_list_size(options.max_header_bytes)
             .header_table_size(options.header_table_size)
             .max_send_buffer_size(limit::STREAM_SEND_BUFFER)
+            .data_frame_budget(limit::SMALL_DATA_OVERHEAD.max(options.connection_window as usize / 2))
             .max_concurrent_reset_streams(limit::RESET_STREAMS_KEPT)
             .enable_push(false)
             .reset_stream_duration(NEVER);
