@@ -175,3 +175,17 @@ fn a_tunnel_that_its_client_leaves_last_leaves_no_stream() {
     assert_eq!(pair.engine.streams(), 0);
     pair.assert_quiet();
 }
+
+#[test]
+fn a_host_that_floods_us_is_left() {
+    let mut pair = Pair::new(&config(1, ""));
+    let client = pair.connect();
+    pair.send(client, POST);
+    let mut host = Host::new(&pair);
+    host.turn(&mut pair);
+    let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    pair.send(host.conn, ping.repeat(1001));
+    assert!(pair.is_closed(host.conn));
+    assert!(pair.received(client).starts_with("HTTP/1.1 503 "), "{}", pair.received(client));
+    pair.assert_quiet();
+}
