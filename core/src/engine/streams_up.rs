@@ -163,6 +163,10 @@ impl Engine {
             Run::Body(bytes) => log_body(recorder, bytes),
             Run::Frame(_) | Run::Setting(..) | Run::PseudoTrailer => {}
         });
+        // It does too much for nothing: nothing of that was read, nor will be.
+        if let Some(flood) = session.flood() {
+            return self.session_closed_up(id, Some(&flood.to_string()), now);
+        }
         // A GOAWAY among it counts at once: what it leaves out must not be sent here again.
         self.offer_stream_place(id);
         self.drive_up(id, now);
