@@ -117,8 +117,8 @@ pub const STREAM_SEND_BUFFER: usize = 256 << 10;
 /// 256 bytes). By itself `h2` takes half the connection's window, which ends connections that keep to their windows.
 pub const SMALL_DATA_OVERHEAD: usize = 4 << 20;
 
-/// Reset streams that a session remembers, so that late frames on them are no error.
-pub const RESET_STREAMS_KEPT: usize = 100;
+/// Reset streams that a session remembers for half a minute, so that late frames on them are no error: about 1 MiB.
+pub const RESET_STREAMS_KEPT: usize = 2048;
 
 /// Largest HPACK table that we keep for a peer, in bytes.
 pub const HPACK_TABLE: u32 = 64 << 10;

@@ -164,8 +164,8 @@ impl Engine {
             Run::Frame(_) | Run::Setting(..) | Run::PseudoTrailer => {}
         });
         // It does too much for nothing: nothing of that was read, nor will be.
-        if let Some(flood) = session.flood() {
-            return self.session_closed_up(id, Some(&flood.to_string()), now);
+        if let Some(breach) = session.breach() {
+            return self.session_closed_up(id, Some(&breach.to_string()), now);
         }
         // A GOAWAY among it counts at once: what it leaves out must not be sent here again.
         self.offer_stream_place(id);

@@ -26,8 +26,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// Longer than any run, so that `h2`'s own clock decides nothing (it forgets reset streams by count instead).
-const NEVER: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 24 * 3600);
+/// How long `h2` remembers a stream that was reset, by a clock of its own, which is the only one in core. A late frame on a
+/// stream that it has forgotten can end the connection; one that comes later than this is no late frame but a broken peer, and
+/// simulated worlds take less real time.
+const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Something that a peer did.
 #[derive(Debug)]
@@ -135,7 +137,7 @@ impl Session {
             .data_frame_budget(limit::SMALL_DATA_OVERHEAD.max(options.connection_window as usize / 2))
             .max_pending_accept_reset_streams(limit::PREMATURE_RESET_STREAMS as usize)
             .max_concurrent_reset_streams(limit::RESET_STREAMS_KEPT)
-            .reset_stream_duration(NEVER);
+            .reset_stream_duration(REMEMBERED);
         if options.allow_connect {
             builder.enable_connect_protocol();
         }
@@ -158,7 +160,7 @@ impl Session {
             .data_frame_budget(limit::SMALL_DATA_OVERHEAD.max(options.connection_window as usize / 2))
             .max_concurrent_reset_streams(limit::RESET_STREAMS_KEPT)
             .enable_push(false)
-            .reset_stream_duration(NEVER);
+            .reset_stream_duration(REMEMBERED);
         let mut handshake = Box::pin(builder.handshake::<_, Bytes>(pipe.clone()));
         // All it does is to write the preface, for which there is room.
         let role = match handshake.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
