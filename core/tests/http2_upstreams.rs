@@ -106,6 +106,27 @@ fn a_host_that_answers_and_leaves_has_answered() {
 }
 
 #[test]
+fn a_host_that_answers_early_has_answered() {
+    static BODY: [u8; 60_000] = [b'x'; 60_000];
+    let mut pair = Pair::new(&config(1, ", per_connection_buffer_limit_bytes: 1000"));
+    let client = pair.connect();
+    pair.send(client, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhel");
+    let mut host = Host::new(&pair);
+    let (requests, _) = host.turn(&mut pair);
+    pair.stalled = true;
+    host.answer(requests[0], &BODY);
+    host.turn(&mut pair);
+    // RST_STREAM, no error: the rest of the request is of no interest.
+    pair.send(host.conn, [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+    pair.unstall();
+    let received = pair.received(client);
+    let (_, body) = received.split_once("\r\n\r\n").expect("an answer");
+    assert_eq!(body.matches('x').count(), BODY.len());
+    assert!(received.ends_with("\r\n0\r\n\r\n"));
+    pair.assert_quiet();
+}
+
+#[test]
 fn what_a_goaway_leaves_out_is_sent_again_with_its_body() {
     let mut pair = Pair::new(&config(1, ""));
     let (one, other) = (pair.connect(), pair.connect());

@@ -5,7 +5,7 @@
 //! bytes <-transmit- Pipe <-- h2 <------ Stream queues <--respond, push, end, reset
 //! ```
 
-use super::frames::{FrameScanner, Run, kind};
+use super::frames::{END_STREAM, FrameScanner, Run, kind};
 use super::guard::{Breach, Guard};
 use super::pipe::Pipe;
 use super::ready::{ReadyList, Token};
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use h2::{Ping, PingPong, Reason, client, server};
 use http::{HeaderMap, Request, Response};
 use slotmap::SlotMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -112,6 +112,8 @@ pub struct Session {
     heard: bool,
     max_concurrent: u32,
     keepalive: Option<Keepalive>,
+    /// Client: numbers of streams whose answer has come to its end.
+    whole: BTreeSet<u32>,
     /// The connection is over, which is to be told: an error if it did not end well.
     over: Option<Option<String>>,
 }
@@ -195,6 +197,7 @@ impl Session {
             heard: false,
             max_concurrent: options.max_concurrent_streams,
             keepalive: options.keepalive,
+            whole: BTreeSet::new(),
             over: None,
         };
         if let Role::Client { connection, .. } = &mut session.role {
@@ -211,10 +214,16 @@ impl Session {
     /// Bytes have come. `tell` is told what they are, in order. Ask [`Self::poll_event`] what they mean.
     pub fn recv(&mut self, bytes: Bytes, now: Instant, mut tell: impl FnMut(Run<'_>)) {
         let (guard, peer_leaves, mut breach) = (&mut self.guard, &mut self.peer_leaves, None);
+        let mut whole = matches!(self.role, Role::Client { .. }).then_some(&mut self.whole);
         self.incoming.scan(&bytes, |run| {
             tell(run);
             if let Run::Frame(frame) = run {
                 *peer_leaves |= frame.kind == kind::GOAWAY;
+                if let (Some(whole), kind::DATA | kind::HEADERS) = (&mut whole, frame.kind)
+                    && frame.flags & END_STREAM != 0
+                {
+                    whole.insert(frame.stream);
+                }
                 breach = breach.or(guard.received(frame, now).err());
             }
             if let Run::PseudoTrailer = run {
@@ -259,7 +268,7 @@ impl Session {
                 stream.dirty = true;
                 self.dirty.push_back(key);
             }
-            match stream.receive() {
+            match stream.receive(&self.whole) {
                 Received::Nothing => {}
                 Received::Interim(head) => return Some(SessionEvent::Interim { stream: key, head }),
                 Received::Response(head, end) => return Some(SessionEvent::Response { stream: key, head, end }),
@@ -354,6 +363,7 @@ impl Session {
         let ready = &self.ready;
         let key = self.streams.insert_with_key(|key| {
             let mut stream = Stream::new(Token::new(key, ready), now);
+            stream.number = response.stream_id().as_u32();
             stream.response = Some(response);
             stream.send = Some(send);
             if end {
@@ -457,7 +467,7 @@ impl Session {
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.exchange = None;
         if stream.is_flushed() {
-            self.streams.remove(key);
+            self.forget(key);
         } else if !stream.dirty {
             stream.dirty = true;
             self.dirty.push_back(key);
@@ -483,9 +493,15 @@ impl Session {
 
     /// Ends the stream now.
     pub fn reset(&mut self, key: StreamKey, reason: Reason) {
-        if let Some(mut stream) = self.streams.remove(key) {
+        if let Some(mut stream) = self.forget(key) {
             stream.reset(reason);
         }
+    }
+
+    fn forget(&mut self, key: StreamKey) -> Option<Stream> {
+        let stream = self.streams.remove(key)?;
+        self.whole.remove(&stream.number);
+        Some(stream)
     }
 
     /// A stream of the peer has ended, by its reset if `early`.
@@ -620,7 +636,7 @@ impl Session {
                 Err(_) => stream.token.queue(),
             }
             if stream.exchange.is_none() && stream.is_flushed() {
-                self.streams.remove(key);
+                self.forget(key);
             }
         }
         any

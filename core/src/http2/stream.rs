@@ -12,7 +12,7 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Response};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub(super) struct Stream {
     /// Client: before the response.
     pub(super) response: Option<ResponseFuture>,
     pub(super) body: Option<RecvStream>,
+    /// Client: its number.
+    pub(super) number: u32,
     pub(super) send: Option<SendStream<Bytes>>,
     pub(super) head: Option<Box<Response<()>>>,
     queue: VecDeque<Bytes>,
@@ -86,6 +88,7 @@ impl Stream {
             respond: None,
             response: None,
             body: None,
+            number: 0,
             send: None,
             head: None,
             queue: VecDeque::new(),
@@ -107,13 +110,20 @@ impl Stream {
     }
 
     /// What has come, one thing at a time; it puts itself on the ready list again if there may be more.
-    pub(super) fn receive(&mut self) -> Received {
+    /// `whole` are the numbers of streams whose answer has come to its end.
+    pub(super) fn receive(&mut self, whole: &BTreeSet<u32>) -> Received {
         if self.dead {
             return Received::Nothing;
         }
         let waker = self.waker.clone();
         let mut context = Context::from_waker(&waker);
-        let received = self.receive_next(&mut context);
+        let mut received = self.receive_next(&mut context);
+        // RFC 9113 section 8.1: a server may have no interest in the rest of a request that it has answered. The answer
+        // counts all the same.
+        if matches!(received, Received::Reset(ResetBy::Peer(Reason::NO_ERROR))) && self.body.is_some() && whole.contains(&self.number) {
+            (self.body, self.received_all) = (None, true);
+            received = Received::End(None);
+        }
         match &received {
             Received::Nothing => {}
             Received::Reset(_) => self.dead = true,

@@ -35,7 +35,7 @@ pub struct Streams {
     talk: Option<Talk>,
     asked: Vec<Asked>,
     paused: bool,
-    /// The proxy has sent something: its settings are known.
+    /// The proxy has answered: its settings are known.
     heard: bool,
 }
 
@@ -100,7 +100,7 @@ impl Streams {
         while self.asked.len() < self.manners.depth
             && let Some(talk) = self.talk.as_mut().filter(|talk| talk.session.room() > 0)
             // `h2` takes the trailers of a stream that it has refused for a breach of the protocol.
-            && let Some(request) = self.todo.pop_front_if(|request| self.heard || !request.trailers)
+            && let Some(request) = self.todo.pop_front_if(|request| self.heard || !request.trailers || self.asked.is_empty())
         {
             let Some(key) = talk.ask(&request, context.now) else {
                 self.todo.push_front(request);
@@ -214,6 +214,7 @@ impl Streams {
 
     fn answered(&mut self, at: usize, trailer: Option<u64>, context: &mut Context<'_>) {
         let asked = self.asked.remove(at);
+        self.heard = true;
         let (request, id) = (&asked.request, asked.request.id);
         if let Some(talk) = &mut self.talk {
             match asked.ended && talk.session.queued(asked.key) == 0 {
@@ -356,9 +357,6 @@ impl Peer for Streams {
                     talk.hear(bytes);
                 }
                 self.work(context);
-                if !std::mem::replace(&mut self.heard, true) {
-                    self.ask_next(context);
-                }
                 if let (Some(pause), Some(conn), false) = (self.manners.read_pause, self.conn, self.paused) {
                     self.paused = true;
                     context.read(conn, false);
