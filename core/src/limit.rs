@@ -31,6 +31,10 @@ pub const SPARE_EXCHANGES: usize = 1024;
 /// round uses it in the next.
 pub const FLUSH_ROUNDS: usize = 16;
 
+/// Times that a request which an upstream has not looked at (REFUSED_STREAM, GOAWAY) is sent again at once, whatever the
+/// retry policy says. A host that drains may hand a request over more than once.
+pub const REFUSALS: u32 = 3;
+
 /// Bytes handed to the driver for one vectored write.
 pub const TRANSMIT: usize = 256 << 10;
 
@@ -82,6 +86,9 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(600);
 /// Time that a client gets, once a drain has begun, for a request that is on its way on a connection that it
 /// has just made or just been answered on.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+/// Bytes that are still read and dropped of a peer that was broken off for what it sent: enough for what was on its way.
+pub const LINGER_AFTER_BREACH: usize = 256 << 10;
 
 /// What a client still sends when its connection is to end is read and dropped for at most so long, so that it
 /// sees our answer and not a reset (RFC 9112 section 9.6; nginx's `lingering_time`). It ends earlier if nothing

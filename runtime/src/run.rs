@@ -29,6 +29,7 @@ use weir_core::config::{Bind, Config};
 use weir_core::id::QueryId;
 use weir_core::rng::Seed;
 use weir_core::shared::Shared;
+use weir_core::stats::{Registry, Scope, SecretStat};
 
 /// What connections that have begun get to end their handshake before their listening socket closes: a round trip
 /// over half the globe.
@@ -44,6 +45,8 @@ pub struct Primary<N: Net> {
     tls: Arc<Table>,
     environment: Environment,
     watch: Watch,
+    /// The stats that this thread counts.
+    own: Arc<Registry>,
     /// Open listeners: what they are bound to, and where that turned out to be.
     listeners: BTreeMap<Arc<str>, (Bind, SocketAddr)>,
     workers: Vec<WorkerHandle<N>>,
@@ -249,7 +252,8 @@ impl<N: Net + Send + Sync> Primary<N> {
 
         let shared = Arc::new(Shared::default());
         let (upcall, upcalls) = mpsc::unbounded_channel();
-        let (mut handles, mut registries) = (Vec::new(), Vec::new());
+        let own = Arc::new(Registry::default());
+        let (mut handles, mut registries) = (Vec::new(), vec![Arc::clone(&own)]);
         let mut shares: Vec<Vec<(Arc<str>, N::Bound)>> = (0..workers).map(|_| Vec::new()).collect();
         for (name, opened) in sockets {
             for (share, socket) in shares.iter_mut().zip(opened) {
@@ -294,6 +298,7 @@ impl<N: Net + Send + Sync> Primary<N> {
             tls,
             environment,
             watch,
+            own,
             listeners,
             workers: handles,
             upcalls,
@@ -433,7 +438,12 @@ impl<N: Net + Send + Sync> Primary<N> {
         for finding in wrong.clone() {
             tracing::error!("{finding}");
         }
-        match wrong.count() {
+        let wrong = wrong.count();
+        if wrong > 0 || made.changed > 0 {
+            let stats = self.own.block(Scope::Secrets, "files");
+            stats.inc(if wrong > 0 { SecretStat::UpdateRejected } else { SecretStat::UpdateSuccess });
+        }
+        match wrong {
             0 if made.changed == 0 => return,
             0 => tracing::info!("certificates were read again; new connections use them"),
             _ => tracing::error!("certificates were read again and something is wrong: what was there before goes on in its place"),

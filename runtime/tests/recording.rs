@@ -159,7 +159,7 @@ fn a_panic_leaves_a_log_of_what_led_to_it() {
     let (upcalls, _upcalls) = tokio::sync::mpsc::unbounded_channel();
     let (commands, receiver) = tokio::sync::mpsc::unbounded_channel::<Command<TokioNet>>();
     let log = LogWriter::start(Vec::new()).unwrap();
-    let parts = ThreadParts { net: TokioNet, index: 0, clock, engine, upcalls, log, recording: Some(recording) };
+    let parts = ThreadParts { net: TokioNet, index: 0, clock, engine, upcalls, log, tls: Arc::default(), recording: Some(recording) };
     assert!(commands.send(Command::Nudge).is_ok());
     assert!(commands.send(Command::Inspect(Box::new(|_| panic!("on purpose")))).is_ok());
     let crash = std::thread::spawn(|| thread::run(parts, receiver)).join().expect("the panic is caught");

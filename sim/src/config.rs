@@ -3,6 +3,7 @@
 use crate::check::limits::Limits;
 use crate::check::once::RETRY_TRIES;
 use crate::event::{MS, Time};
+use crate::versions::Versions;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,16 +41,19 @@ pub struct Settings {
     pub stream_idle: Option<Time>,
     /// `per_try_timeout` of the retrying routes.
     pub per_try: Option<Time>,
+    /// Who speaks which version of HTTP.
+    pub versions: Versions,
 }
 
 impl Settings {
-    /// Any settings; generous ones if nothing may be refused.
+    /// Any settings, with HTTP/1 alone; generous ones if nothing may be refused.
     pub fn draw(clusters: usize, generous: bool, rng: &mut Rng) -> Settings {
-        let clusters = (0..clusters)
+        let clusters: Vec<Vec<SocketAddr>> = (0..clusters)
             .map(|cluster| (1..=1 + rng.below(3)).map(|host| SocketAddr::from(([10, 0, cluster as u8 + 1, host as u8], 80))).collect())
             .collect();
         let tight =
             |rng: &mut Rng, from: u64, to: u64| if generous || rng.below(2) == 0 { 10_000 } else { (from + rng.below(to - from)) as u32 };
+        let versions = Versions::one(clusters.len());
         Settings {
             clusters,
             limits: Limits {
@@ -73,6 +77,7 @@ impl Settings {
             lifetime: (rng.below(4) == 0).then(|| (1 + rng.below(2_000)) * MS),
             stream_idle: (!generous && rng.below(4) == 0).then(|| (200 + rng.below(3_000)) * MS),
             per_try: (!generous && rng.below(3) == 0).then(|| (2 + rng.below(300)) * MS),
+            versions,
         }
     }
 
@@ -144,8 +149,9 @@ impl Settings {
         envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
           "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
           common_http_protocol_options: {{ idle_timeout: {idle}s{per_connection}{lifetime} }}
-          explicit_http_config: {{ http_protocol_options: {{}} }}
+          {protocol}
       load_assignment: {{ cluster_name: u{cluster}, endpoints: [{{ lb_endpoints: [{endpoints}] }}] }}"#,
+                protocol = self.versions.of_cluster(cluster),
                 balancer = self.balancer,
                 discovery = self.discovery,
                 buffer = self.buffer,
@@ -177,6 +183,7 @@ static_resources:
                 common_http_protocol_options: {{ idle_timeout: {idle}s{per_client}{lifetime} }}
 {stream_idle}
                 upgrade_configs: [{{ upgrade_type: websocket }}]
+                http2_protocol_options: {http2}
                 http_filters:
                   - name: envoy.filters.http.router
                     typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
@@ -193,6 +200,7 @@ static_resources:
 {clusters}
 "#,
             clients = self.limits.clients,
+            http2 = self.versions.of_clients(),
             buffer = self.buffer,
             idle = seconds(self.idle),
             per_client = match self.requests_per_client {
@@ -235,7 +243,8 @@ mod tests {
     fn every_config_loads() {
         for seed in 0..50 {
             let mut rng = Rng::new(Seed(seed));
-            let settings = Settings::draw(1 + (seed % 4) as usize, seed % 2 == 0, &mut rng);
+            let mut settings = Settings::draw(1 + (seed % 4) as usize, seed % 2 == 0, &mut rng);
+            settings.versions = Versions::draw(settings.clusters.len(), &mut rng);
             assert_eq!(settings.config(seed % 3).clusters.len(), settings.clusters.len());
         }
     }

@@ -26,6 +26,8 @@ pub mod request;
 pub mod scene;
 pub mod shrink;
 pub mod swarm;
+pub mod talk;
 pub mod upstream;
+pub mod versions;
 pub mod wire;
 pub mod world;

@@ -81,6 +81,8 @@ pub struct Answer {
     pub hints: bool,
     /// The upstream says that it closes, and does soon after.
     pub closes: bool,
+    /// Trailers follow the body. Only where its framing can say so: [`Framing::Chunked`].
+    pub trailers: bool,
 }
 
 /// One request.
@@ -96,8 +98,10 @@ pub struct Request {
     pub lane: Lane,
     /// Bytes of the body.
     pub body: u64,
-    /// Whether the body is chunked.
+    /// Whether the body is chunked; in HTTP/2 its length is then not told.
     pub chunked: bool,
+    /// Trailers follow the body; only if it is chunked.
+    pub trailers: bool,
     /// What the upstream is to do.
     pub answer: Answer,
 }
@@ -128,9 +132,22 @@ impl Request {
             delay: rng.below(3_000_000),
             hints: rng.below(10) == 0,
             closes: rng.below(10) == 0,
+            trailers: false,
         };
         let cluster = rng.below(clusters as u64) as usize;
-        Request { id, method, cluster, lane, body: if with_body { size(rng) } else { 0 }, chunked: with_body && rng.below(2) == 0, answer }
+        let (body, chunked) = (if with_body { size(rng) } else { 0 }, with_body && rng.below(2) == 0);
+        Request { id, method, cluster, lane, body, chunked, trailers: false, answer }
+    }
+
+    /// Gives some messages trailers, where the framing can carry them.
+    pub fn draw_trailers(&mut self, rng: &mut Rng) {
+        self.trailers = self.chunked && rng.below(3) == 0;
+        self.answer.trailers = self.answer.framing == Framing::Chunked && rng.below(3) == 0;
+    }
+
+    /// Whether trailers follow the body of the answer.
+    pub fn is_answered_with_trailers(&self) -> bool {
+        self.answer.trailers && !self.is_bodyless()
     }
 
     /// The head, as a client writes it.
@@ -156,14 +173,26 @@ impl Request {
             answer.status,
             answer.body,
             answer.delay,
-            u8::from(answer.hints) + 2 * u8::from(answer.closes),
+            self.flags(),
             self.id,
         )
+    }
+
+    /// The target: path and query.
+    pub fn target(&self) -> String {
+        let head = self.head();
+        head.split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+
+    fn flags(&self) -> u8 {
+        let answer = &self.answer;
+        [answer.hints, answer.closes, answer.trailers, self.trailers].iter().rev().fold(0, |flags, flag| 2 * flags + u8::from(*flag))
     }
 
     /// The request behind a target; the method is told apart by what the upstream read.
     pub fn of_target(target: &str, method: &str) -> Option<Request> {
         let mut parts = target.strip_prefix('/')?.split('/');
+        let flags: u8 = parts.clone().next_back()?.parse().ok()?;
         let route = parts.next()?;
         let lane = match route.chars().next()? {
             'c' => Lane::Plain,
@@ -181,6 +210,7 @@ impl Request {
             id: parts.next()?.parse().ok()?,
             body: parts.next()?.parse().ok()?,
             chunked: false,
+            trailers: flags & 8 != 0,
             answer: Answer {
                 status: parts.next()?.parse().ok()?,
                 body: parts.next()?.parse().ok()?,
@@ -190,8 +220,9 @@ impl Request {
                     _ => Framing::Close,
                 },
                 delay: parts.next()?.parse().ok()?,
-                hints: target.ends_with('1') || target.ends_with('3'),
-                closes: target.ends_with('2') || target.ends_with('3'),
+                hints: flags & 1 != 0,
+                closes: flags & 2 != 0,
+                trailers: flags & 4 != 0,
             },
         })
     }
@@ -223,7 +254,8 @@ mod tests {
     fn a_target_says_it_all() {
         let mut rng = Rng::new(Seed(1));
         for id in 0..200 {
-            let request = Request::draw(id, 5, &mut rng);
+            let mut request = Request::draw(id, 5, &mut rng);
+            request.draw_trailers(&mut rng);
             let head = request.head();
             let mut words = head.split(' ');
             let (method, target) = (words.next().unwrap(), words.next().unwrap());

@@ -18,9 +18,12 @@ use crate::upstream::garbage::Garbage;
 use crate::upstream::hanging::Hanging;
 use crate::upstream::healthy::Healthy;
 use crate::upstream::idle_closing::IdleClosing;
+use crate::upstream::leaving::Leaving;
+use crate::upstream::refusing::Refusing;
 use crate::upstream::slow::Slow;
 use crate::upstream::truncating::Truncating;
 use crate::upstream::{Host, Mood};
+use crate::versions::{Upstream, Versions};
 use crate::world::{Cut, Parts, Planned, World};
 use std::net::SocketAddr;
 use weir_core::rng::{Rng, Seed};
@@ -78,7 +81,10 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
     let mut rng = Rng::new(seed.fork("swarm"));
     let kind = [Kind::Calm, Kind::Exact, Kind::Wild, Kind::Wild, Kind::Wild][rng.below(5) as usize];
     let clusters = 1 + rng.below(4) as usize;
-    let settings = Settings::draw(clusters, kind == Kind::Calm, &mut rng);
+    let mut settings = Settings::draw(clusters, kind == Kind::Calm, &mut rng);
+    let mut http2 = Rng::new(seed.fork("http2"));
+    settings.versions = Versions::draw(clusters, &mut http2);
+    let versions = settings.versions.clone();
     let early_drain = rng.below(3) == 0 || recipe.drain_after.is_some();
     let drain_at = if early_drain { rng.below(CALM / 4) } else { DRAIN };
     let drain_for = if rng.below(3) == 0 { 1 + rng.below(2 * SECOND) } else { 20 * SECOND };
@@ -89,18 +95,22 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
     let host_law = if kind == Kind::Wild { self::law(&mut rng) } else { law.clone() };
 
     let mut ledger = Ledger::default();
-    let mut peers = clients(kind, clusters, recipe, &mut ledger, &mut rng);
+    let mut peers = clients(kind, &versions, recipe, &mut ledger, &mut rng, &mut http2);
     let client_count = peers.len() as u64;
     let first_probe = ledger.entries.len() as u64;
     if !early_drain {
-        peers.push(probes(clusters, &mut ledger));
+        peers.push(probes(clusters, http2.below(100) < versions.clients, &mut ledger));
     }
     let probes = first_probe..ledger.entries.len() as u64;
     let mut hosts = Vec::new();
     for (cluster, addresses) in settings.clusters.iter().enumerate() {
         for address in addresses {
             hosts.push((*address, cluster, peers.len()));
-            peers.push(Box::new(Host::new(cluster, mood(kind, &mut rng))));
+            let mood = mood(kind, &mut rng);
+            let mood = if versions.clusters[cluster] == Upstream::One { mood } else { mood2(kind, mood, &mut http2) };
+            let few = kind == Kind::Wild && http2.below(4) == 0;
+            let at_once = if few { 2 + http2.below(30) as u32 } else { 100 };
+            peers.push(Box::new(Host::new(cluster, mood).with_streams_at_once(at_once)));
         }
     }
     let mut plan = Vec::new();
@@ -199,7 +209,8 @@ fn law(rng: &mut Rng) -> Law {
     }
 }
 
-fn clients(kind: Kind, clusters: usize, recipe: &Recipe, ledger: &mut Ledger, rng: &mut Rng) -> Vec<Box<dyn Peer>> {
+fn clients(kind: Kind, versions: &Versions, recipe: &Recipe, ledger: &mut Ledger, rng: &mut Rng, http2: &mut Rng) -> Vec<Box<dyn Peer>> {
+    let clusters = versions.clusters.len();
     let mut peers: Vec<Box<dyn Peer>> = Vec::new();
     // Some worlds have only some kinds of clients.
     let kinds = 1 + rng.below(63);
@@ -211,13 +222,22 @@ fn clients(kind: Kind, clusters: usize, recipe: &Recipe, ledger: &mut Ledger, rn
                 break which;
             }
         };
+        let two = http2.below(100) < versions.clients;
         let mut requests = || {
             let count = 1 + rng.below(80);
-            let mut requests: Vec<Request> = (0..count).map(|_| request(kind, clusters, ledger, rng)).collect();
+            let mut requests: Vec<Request> = (0..count).map(|_| request(kind, clusters, ledger, rng, http2)).collect();
             requests.retain(|request| !recipe.without_requests.contains(&request.id));
             requests
         };
         let peer: Box<dyn Peer> = match (kind, which) {
+            (Kind::Exact, _) if two => {
+                let requests = requests();
+                Box::new(client::streams::exact(start, requests, http2))
+            }
+            (_, 0..=3) if two && (kind != Kind::Calm || which < 3) => {
+                let requests = requests();
+                Box::new(client::streams::draw(start, requests, kind == Kind::Calm, http2))
+            }
             (Kind::Exact, _) | (_, 0) => {
                 let requests = requests();
                 Box::new(client::keep_alive::draw(start, requests, rng))
@@ -244,19 +264,20 @@ fn clients(kind: Kind, clusters: usize, recipe: &Recipe, ledger: &mut Ledger, rn
     peers
 }
 
-fn request(kind: Kind, clusters: usize, ledger: &mut Ledger, rng: &mut Rng) -> Request {
+fn request(kind: Kind, clusters: usize, ledger: &mut Ledger, rng: &mut Rng, http2: &mut Rng) -> Request {
     ledger.add(|id| {
         let mut request = Request::draw(id, clusters, rng);
+        request.draw_trailers(http2);
         if kind == Kind::Exact && request.lane == Lane::Timed {
             // Nothing but the head, so that it arrives whole at once.
-            (request.method, request.body, request.chunked) = (Method::Get, 0, false);
+            (request.method, request.body, request.chunked, request.trailers) = (Method::Get, 0, false, false);
         }
         request
     })
 }
 
 /// One request to every cluster, once all is well again.
-fn probes(clusters: usize, ledger: &mut Ledger) -> Box<dyn Peer> {
+fn probes(clusters: usize, two: bool, ledger: &mut Ledger) -> Box<dyn Peer> {
     let requests: Vec<Request> = (0..clusters * 3)
         .map(|n| {
             ledger.add(|id| {
@@ -267,13 +288,38 @@ fn probes(clusters: usize, ledger: &mut Ledger) -> Box<dyn Peer> {
                     delay: MS,
                     hints: false,
                     closes: false,
+                    trailers: false,
                 };
-                Request { id, method: Method::Get, cluster: n % clusters, lane: Lane::Plain, body: 0, chunked: false, answer }
+                Request {
+                    id,
+                    method: Method::Get,
+                    cluster: n % clusters,
+                    lane: Lane::Plain,
+                    body: 0,
+                    chunked: false,
+                    trailers: false,
+                    answer,
+                }
             })
         })
         .collect();
+    if two {
+        let mut probes = client::streams::exact(PROBES, requests, &mut Rng::new(Seed(1)));
+        probes.lingers(false);
+        return Box::new(probes);
+    }
     let manners = client::Manners { start: PROBES, lingers: false, ..client::Manners::default() };
     Box::new(client::Session::new(manners, requests))
+}
+
+/// Moods that only HTTP/2 has words for. Neither harms a request, but the proxy sends each only so often again.
+fn mood2(kind: Kind, mood: Box<dyn Mood>, rng: &mut Rng) -> Box<dyn Mood> {
+    match (kind, rng.below(5)) {
+        (Kind::Wild, 0) => Box::new(Refusing(1 + rng.below(60) as u32)),
+        (Kind::Wild, 1) => Box::new(Leaving(2 + rng.below(30))),
+        (_, 1) => Box::new(Leaving(10 + rng.below(30))),
+        _ => mood,
+    }
 }
 
 fn mood(kind: Kind, rng: &mut Rng) -> Box<dyn Mood> {

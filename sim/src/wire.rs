@@ -22,8 +22,8 @@ pub struct Head {
     pub upgrade: bool,
     /// The sender closes after this message.
     pub close: bool,
-    length: Option<u64>,
-    chunked: bool,
+    pub(crate) length: Option<u64>,
+    pub(crate) chunked: bool,
 }
 
 /// A piece of what was read.
@@ -60,6 +60,7 @@ pub struct Reader {
     buffer: Vec<u8>,
     at: usize,
     state: State,
+    trailer: Option<u64>,
 }
 
 impl Reader {
@@ -80,6 +81,11 @@ impl Reader {
     /// Whether a message was begun and has not ended.
     pub fn is_within(&self) -> bool {
         self.state != State::Head || self.at < self.buffer.len()
+    }
+
+    /// `x-end` among the trailers of the message that has ended last: whose it is.
+    pub fn trailer(&self) -> Option<u64> {
+        self.trailer
     }
 
     /// Whether only the end of the connection ends the message.
@@ -139,6 +145,10 @@ impl Reader {
                     self.at += end + 1;
                     if end <= 1 {
                         self.state = State::Done;
+                    } else if let Some((name, value)) = std::str::from_utf8(&rest[..end]).ok().and_then(|line| line.split_once(':'))
+                        && name.eq_ignore_ascii_case("x-end")
+                    {
+                        self.trailer = value.trim().parse().ok();
                     }
                 }
             }
@@ -163,6 +173,7 @@ impl Reader {
             return self.wrong("a head is not HTTP");
         };
         self.at += end + 4;
+        self.trailer = None;
         let response = head.status > 0;
         let none = bodyless || matches!(head.status, 100..=199 | 204 | 304);
         self.state = match (head.chunked, head.length) {

@@ -87,6 +87,8 @@ pub struct Downstream {
     pub last: bool,
     /// The client was told so, or must not be heard again.
     pub told: bool,
+    /// How many bytes more are read and dropped before it closes.
+    pub patience: usize,
     /// A PING was sent to see whether it is there.
     pub asked: bool,
     /// The client asked for that: it sends nothing more.

@@ -57,6 +57,20 @@ impl Connection {
             Connection::Upstream(conn) => conn.session(),
         }
     }
+
+    /// How many streams are open on it, if it speaks HTTP/2.
+    pub fn open_streams(&self) -> Option<usize> {
+        match self {
+            Connection::Downstream(conn) => match &conn.phase {
+                DownstreamPhase::Http2(session) => Some(session.streams()),
+                _ => None,
+            },
+            Connection::Upstream(conn) => match &conn.phase {
+                UpstreamPhase::Http2(session) => Some(session.streams()),
+                _ => None,
+            },
+        }
+    }
 }
 
 /// A head that has not arrived whole: what is there and how far it was scanned.

@@ -10,6 +10,7 @@ use crate::http::Name;
 use crate::http1::body::Decoder;
 use crate::http1::encode;
 use crate::id::{ClusterId, ConnId, ExchangeId, HostId};
+use crate::limit;
 use crate::plant::{Plant, is_planted};
 use crate::record::Flags;
 use crate::router::rewritten_host;
@@ -353,14 +354,17 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(id) else { return false };
         let attempt = &mut exchange.attempt;
         // What the upstream says it has not looked at may be sent again, whatever it is (RFC 9113 section 8.7).
-        let refused = failure == Failure::Refused && !attempt.answered && !attempt.refused;
-        let stale = (failure == Failure::Closed && attempt.reused && !attempt.answered) || refused;
+        let refused = failure == Failure::Refused && !attempt.answered && attempt.refused < limit::REFUSALS;
+        let closed = failure == Failure::Closed && attempt.reused && !attempt.answered && !attempt.replayed;
+        let stale = closed || refused;
         let may_repeat = refused || exchange.request.is_idempotent() || is_planted(Plant::ReplayOfPost);
         if !stale || !may_repeat || !exchange.body.can_replay() || exchange.upgrade {
             return false;
         }
-        attempt.refused |= refused;
-        attempt.fresh = true;
+        attempt.refused += u32::from(refused);
+        attempt.replayed |= closed;
+        // A connection on which a stream was refused may take another; one that is left has no room.
+        attempt.fresh = !refused;
         attempt.reused = false;
         exchange.record.attempts -= 1;
         if let Some(cluster) = attempt.cluster.and_then(|cluster| self.clusters.get(cluster)) {

@@ -66,6 +66,7 @@ impl Engine {
             requests: 0,
             last: false,
             told: false,
+            patience: usize::MAX,
             asked: false,
             client_closes: false,
             manager,
@@ -124,7 +125,13 @@ impl Engine {
                 DownstreamPhase::Lingering { until } => {
                     // As long as it sends, it may not have seen our answer: closing now would take it away.
                     let end = (now + conn.manager.config.delayed_close).min(*until);
+                    conn.patience = conn.patience.saturating_sub(input.len());
+                    let impatient = conn.patience == 0;
                     discard(&mut self.recorder, input);
+                    if impatient {
+                        return self.drop_downstream(id, now);
+                    }
+                    let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
                     if !conn.wire.closing {
                         conn.deadlines.set(DownstreamDeadline::Linger, end, Owner::Downstream(id), &mut self.timers);
                     }

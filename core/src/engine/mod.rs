@@ -360,6 +360,11 @@ impl Engine {
         self.exchanges.len()
     }
 
+    /// Streams of HTTP/2 connections that are open, of clients and to upstreams.
+    pub fn streams(&self) -> usize {
+        self.connections.values().filter_map(Connection::open_streams).sum()
+    }
+
     /// Whether a drain of the process has ended.
     pub fn is_drained(&self) -> bool {
         self.drain.phase == DrainPhase::Drained

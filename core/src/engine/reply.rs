@@ -153,7 +153,12 @@ impl Engine {
             Failure::PerTryTimeout | Failure::Overflow => "overflow",
         };
         let retried = if exchange.retry.done() > 0 { "retried and the latest reset reason" } else { "reset reason" };
-        let body = format!("upstream connect error or disconnect/reset before headers. {retried}: {reason}");
+        let mut body = format!("upstream connect error or disconnect/reset before headers. {retried}: {reason}");
+        if let (Some(cause), Failure::Connect { .. }) = (&exchange.record.transport_failure, failure)
+            && cause.starts_with("TLS_error")
+        {
+            body = format!("{body}, transport failure reason: {cause}");
+        }
         let cause = match (&exchange.record.transport_failure, failure) {
             (Some(cause), Failure::Connect { .. }) => format!("|{}", cause.replace(' ', "_")),
             _ => String::new(),

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::cluster::PoolKind;
-use crate::config::{Action as RouteAction, ClusterChoice, Forward, Upgrade};
+use crate::config::{Action as RouteAction, ClusterChoice, Forward, Upgrade, UpstreamProtocol};
 use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase};
 use crate::exchange::{Exchange, ExchangeDeadline, ResponsePhase, inbound, names, outbound};
 use crate::filter::{FilterContext, Verdict};
@@ -192,6 +192,8 @@ impl Engine {
         exchange.attempt.priority = usize::from(forward.high_priority);
         let version = exchange.record.protocol;
         exchange.attempt.pool = self.clusters.get(cluster).map_or(PoolKind::Http, |cluster| cluster.config.protocol.pool_for(version));
+        // An HTTP/2 upstream can say that it has not looked at a request: then it may be sent again, whatever it is.
+        let may_be_refused = self.clusters.get(cluster).is_some_and(|cluster| !matches!(cluster.config.protocol, UpstreamProtocol::Http1));
         exchange.record.cluster = self.clusters.get(cluster).map(|cluster| Arc::clone(&cluster.name));
         let timeouts = &mut exchange.timeouts;
         let timeout = header_ms(&exchange.request, Name::UpstreamTimeout).or(forward.timeout).filter(|timeout| !timeout.is_zero());
@@ -205,7 +207,7 @@ impl Engine {
         let buffer = exchange.manager.buffer_limit;
         if exchange.retry.is_on() {
             exchange.body.keep(forward.replay_limit.unwrap_or(buffer));
-        } else if exchange.request.is_idempotent() {
+        } else if exchange.request.is_idempotent() || may_be_refused {
             exchange.body.keep(limit::REPLAY_BODY.min(buffer));
         }
         outbound::prepare_request(exchange, exchange.timeouts.per_try.or(timeout));

@@ -5,7 +5,7 @@ use super::taped::{discard, log_body, log_bytes};
 use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase};
 use crate::exchange::ResponsePhase;
 use crate::http2::frames::Run;
-use crate::http2::{Flood, ResetBy, Session, SessionEvent, StreamKey, head};
+use crate::http2::{Breach, ResetBy, Session, SessionEvent, StreamKey, head};
 use crate::id::{ConnId, ExchangeId};
 use crate::limit;
 use crate::stats::HttpStat;
@@ -51,14 +51,14 @@ impl Engine {
         if !session.wants_input() {
             return self.out.set_readable(id, &mut conn.wire, false);
         }
-        if session.flood().is_some() {
+        if session.breach().is_some() {
             return discard(&mut self.recorder, input);
         }
         let recorder = &mut self.recorder;
         session.recv(input.split().freeze(), now, |run| match run {
             Run::Framing(bytes) => log_bytes(recorder, bytes),
             Run::Body(bytes) => log_body(recorder, bytes),
-            Run::Frame(_) => {}
+            Run::Frame(_) | Run::Setting(..) | Run::PseudoTrailer => {}
         });
         // A head that does not end holds up all that is behind it.
         let in_head = session.is_in_head();
@@ -86,6 +86,11 @@ impl Engine {
                 SessionEvent::Closed { error } => return self.close_session(id, error.as_deref(), now),
                 SessionEvent::Interim { .. } | SessionEvent::Response { .. } => {}
             }
+        }
+        // The last stream may have been sent to its end just now.
+        if matches!(self.connections.get(id), Some(Connection::Downstream(conn)) if conn.deadlines.get(DownstreamDeadline::Idle).is_none())
+        {
+            self.rest_down(id, now);
         }
         self.queue_transmit_if_ready(id);
     }
@@ -191,11 +196,11 @@ impl Engine {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(conn_id) else { return };
         let stats = Arc::clone(&conn.manager.stats);
         let Some(session) = conn.session() else { return };
-        if !session.has_left() || session.flood().is_none() {
+        if !session.has_left() || session.breach().is_none() {
             session.count_end(stream, matches!(by, ResetBy::Peer(_) | ResetBy::Refused) && unanswered, now);
         }
-        if session.flood().is_some() {
-            self.note_flood(conn_id);
+        if session.breach().is_some() {
+            self.note_breach(conn_id);
         }
         if let Some(id) = exchange {
             match by {
@@ -214,20 +219,21 @@ impl Engine {
     }
 
     /// Counts why a connection is broken off.
-    fn note_flood(&mut self, id: ConnId) {
+    fn note_breach(&mut self, id: ConnId) {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
         let stats = Arc::clone(&conn.manager.stats);
-        let Some(flood) = conn.session().and_then(|session| session.flood()) else { return };
+        let Some(breach) = conn.session().and_then(|session| session.breach()) else { return };
         if conn.told {
             return;
         }
         conn.told = true;
-        stats.inc(match flood {
-            Flood::EmptyFrames => HttpStat::Http2EmptyFramesFlood,
-            Flood::Priority => HttpStat::Http2PriorityFlood,
-            Flood::WindowUpdates => HttpStat::Http2WindowUpdateFlood,
-            Flood::Control => HttpStat::Http2ControlFlood,
-            Flood::Resets => HttpStat::RqTooManyPrematureResets,
+        stats.inc(match breach {
+            Breach::EmptyFrames => HttpStat::Http2EmptyFramesFlood,
+            Breach::Priority => HttpStat::Http2PriorityFlood,
+            Breach::WindowUpdates => HttpStat::Http2WindowUpdateFlood,
+            Breach::Control => HttpStat::Http2ControlFlood,
+            Breach::FrameSize | Breach::NoSettings | Breach::Window | Breach::PseudoTrailer => HttpStat::Http2FrameError,
+            Breach::Resets => HttpStat::RqTooManyPrematureResets,
         });
     }
 
@@ -249,7 +255,7 @@ impl Engine {
     /// The stream ends now, whatever is left of it.
     pub(super) fn cut_stream(&mut self, id: ConnId, stream: StreamKey, reason: Reason, now: Instant) {
         if let Some(session) = self.connections.get_mut(id).and_then(Connection::session) {
-            session.reset(stream, reason);
+            session.doom(stream, reason);
             self.queue_transmit(id);
             self.rest_down(id, now);
         }
@@ -270,7 +276,7 @@ impl Engine {
         for exchange in exchanges.into_iter().flatten() {
             self.abandon(exchange, now);
         }
-        self.note_flood(id);
+        self.note_breach(id);
         let digest = self.blocks.digest.as_mut();
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
         if error.is_some() && !conn.wire.eof {
@@ -282,6 +288,10 @@ impl Engine {
         let linger = !conn.wire.eof;
         self.queue_transmit(id);
         self.finish_downstream(id, linger, now);
+        // It may go on with what it was broken off for: that is read for a while, but not for ever.
+        if let (true, Some(Connection::Downstream(conn))) = (error.is_some(), self.connections.get_mut(id)) {
+            conn.patience = limit::LINGER_AFTER_BREACH;
+        }
     }
 
     /// All that is under way on the connection ends, because it does.

@@ -50,17 +50,21 @@ impl Engine {
         loop {
             let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { break };
             let used = conn.requests > 0;
-            let (cluster_id, host_id, kind, last) = (conn.cluster, conn.host, conn.pool, conn.last);
+            let (cluster_id, host_id, kind, last, priority) = (conn.cluster, conn.host, conn.pool, conn.last, conn.priority);
             let security = conn.security.clone();
             let Some(session) = conn.session() else { break };
             let room = if last { 0 } else { session.room() };
             let idle = session.streams() == 0;
             let done = session.is_leaving() || last;
             let Some(cluster) = self.clusters.get_mut(cluster_id) else { break };
+            let (breakers, shared) = (&cluster.config.breakers[priority], &cluster.shared.priorities[priority]);
+            let is_full = || shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections;
+            // Somebody starves for a connection, and nobody uses this one.
+            let wanted_elsewhere = idle && self.answers.is(is_full);
             let (removed, stale) = (cluster.removed, !is_same_security(&security, &cluster.config.tls));
             let Some(host) = cluster.hosts.get_mut(host_id) else { break };
             // What was encrypted in another way, or not at all, is not for requests of the present config.
-            let done = done || removed || host.removed || stale;
+            let done = done || removed || host.removed || stale || (wanted_elsewhere && host.pool(kind).waiting() == 0);
             host.pool(kind).set_shared(id, room > 0 && !done);
             if idle && done {
                 self.close_upstream(id, now);
@@ -157,9 +161,24 @@ impl Engine {
         session.recv(input.split().freeze(), now, |run| match run {
             Run::Framing(bytes) => log_bytes(recorder, bytes),
             Run::Body(bytes) => log_body(recorder, bytes),
-            Run::Frame(_) => {}
+            Run::Frame(_) | Run::Setting(..) | Run::PseudoTrailer => {}
         });
+        // A GOAWAY among it counts at once: what it leaves out must not be sent here again.
+        self.offer_stream_place(id);
         self.drive_up(id, now);
+    }
+
+    /// The connection is broken. What has come before that is still an answer.
+    pub(super) fn take_rest(&mut self, id: ConnId, now: Instant) {
+        let Some(session) = self.connections.get_mut(id).and_then(Connection::session) else { return };
+        session.recv_eof();
+        loop {
+            let Some(session) = self.connections.get_mut(id).and_then(Connection::session) else { return };
+            match session.poll_event(now) {
+                None | Some(SessionEvent::Closed { .. }) => return,
+                Some(event) => self.handle_event_up(id, event, now),
+            }
+        }
     }
 
     /// Lets the session work until it waits for somebody.
@@ -168,18 +187,24 @@ impl Engine {
             let Some(session) = self.connections.get_mut(id).and_then(Connection::session) else { return };
             let Some(event) = session.poll_event(now) else { break };
             match event {
-                SessionEvent::Interim { stream, head } => self.stream_interim(id, stream, &head, now),
-                SessionEvent::Response { stream, head, end } => self.stream_response(id, stream, &head, end, now),
-                SessionEvent::Data { stream, piece } => self.stream_response_data(id, stream, piece, now),
-                SessionEvent::End { stream, trailers } => self.stream_response_end(id, stream, trailers.as_deref(), now),
-                SessionEvent::Reset { stream, by } => self.stream_failed(id, stream, by, now),
                 SessionEvent::Closed { error } => return self.session_closed_up(id, error.as_deref(), now),
-                SessionEvent::Request { .. } => {}
+                event => self.handle_event_up(id, event, now),
             }
         }
         // The peer may have raised its limit of streams, or said that it leaves.
         self.offer_room(id, now);
         self.queue_transmit_if_ready(id);
+    }
+
+    fn handle_event_up(&mut self, id: ConnId, event: SessionEvent, now: Instant) {
+        match event {
+            SessionEvent::Interim { stream, head } => self.stream_interim(id, stream, &head, now),
+            SessionEvent::Response { stream, head, end } => self.stream_response(id, stream, &head, end, now),
+            SessionEvent::Data { stream, piece } => self.stream_response_data(id, stream, piece, now),
+            SessionEvent::End { stream, trailers } => self.stream_response_end(id, stream, trailers.as_deref(), now),
+            SessionEvent::Reset { stream, by } => self.stream_failed(id, stream, by, now),
+            SessionEvent::Request { .. } | SessionEvent::Closed { .. } => {}
+        }
     }
 
     fn exchange_up(&mut self, conn: ConnId, stream: StreamKey) -> Option<ExchangeId> {
@@ -266,10 +291,10 @@ impl Engine {
     }
 
     /// The exchange is done with its stream.
-    pub(super) fn end_stream_up(&mut self, conn_id: ConnId, stream: StreamKey, request_done: bool, now: Instant) {
+    pub(super) fn end_stream_up(&mut self, conn_id: ConnId, stream: StreamKey, request_done: bool, tunnel: bool, now: Instant) {
         if let Some(session) = self.connections.get_mut(conn_id).and_then(Connection::session) {
             // RFC 9113 section 8.1: the rest of a request whose answer is complete is of no interest.
-            if request_done {
+            if request_done && (tunnel || session.queued(stream) == 0) {
                 session.release(stream)
             } else {
                 session.reset(stream, Reason::NO_ERROR)

@@ -32,7 +32,7 @@ impl Engine {
     fn transmit_streams(&mut self, id: ConnId, now: Instant) {
         for _ in 0..limit::FLUSH_ROUNDS {
             let Some(session) = self.connections.get_mut(id).and_then(Connection::session) else { return };
-            if !session.flush(now) && !session.has_events() {
+            if !session.flush(now) && !session.has_events() && !session.end_doomed() {
                 break;
             }
             match self.connections.get(id) {

@@ -96,10 +96,13 @@ impl Engine {
 
     /// An upgraded connection is over: what is left is sent, and both sides are closed.
     pub(super) fn end_tunnel(&mut self, id: ExchangeId, now: Instant) {
+        if self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.stream.is_some()) {
+            self.write_request_end(id);
+        }
         if let Some(carrier) = self.detach(id) {
             match carrier.stream {
                 None => self.flush_and_close_upstream(carrier.conn, now),
-                Some(stream) => self.end_stream_up(carrier.conn, stream, true, now),
+                Some(stream) => self.end_stream_up(carrier.conn, stream, true, true, now),
             }
         }
         if let Some(exchange) = self.exchanges.get_mut(id) {

@@ -48,6 +48,10 @@ impl Engine {
 
     /// The connection is free: gives it to who waits for one, or puts it into the pool.
     pub(super) fn release_upstream(&mut self, id: ConnId, now: Instant) {
+        // Of HTTP/2 it is only a stream that is free: others go on.
+        if self.connections.get_mut(id).and_then(Connection::session).is_some() {
+            return self.offer_room(id, now);
+        }
         // All who wait may be refused, and they may be many: a loop, not a recursion.
         let mut refused = Vec::new();
         while let Some(next) = self.next_or_pool(id, now) {
@@ -291,6 +295,7 @@ impl Engine {
             }
             UpstreamPhase::Http2(_) => {
                 self.count_destroy(id, ClusterStat::CxDestroyRemote, ClusterStat::CxDestroyRemoteWithActive);
+                self.take_rest(id, now);
                 self.fail_streams(id, now);
             }
             UpstreamPhase::Idle | UpstreamPhase::Closed => {
@@ -414,7 +419,9 @@ impl Engine {
             });
             if full {
                 let idle = hosts.iter().find_map(|host| cluster.hosts.get_mut(*host)?.pools.iter_mut().find_map(Pool::take_oldest_idle));
-                if let Some(idle) = idle {
+                let is_unused = |id: &ConnId| self.connections.get(*id).is_some_and(|conn| conn.open_streams() == Some(0));
+                let unused = || hosts.iter().find_map(|host| cluster.hosts.get(*host)?.idle().into_iter().find(is_unused));
+                if let Some(idle) = idle.or_else(unused) {
                     self.close_upstream(idle, now);
                 }
             }

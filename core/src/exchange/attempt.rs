@@ -27,8 +27,10 @@ pub struct Attempt {
     pub answered: bool,
     /// The next try must use a new connection.
     pub fresh: bool,
-    /// An upstream has refused it once already.
-    pub refused: bool,
+    /// It was sent once more because a pooled connection was closed.
+    pub replayed: bool,
+    /// How often upstreams have refused it without a look at it.
+    pub refused: u32,
     /// Which connections it may use.
     pub pool: PoolKind,
     /// The retry breaker counts this exchange.

@@ -5,6 +5,7 @@ mod json;
 mod operator;
 mod parse;
 mod time;
+mod tls;
 mod value;
 
 pub use json::{JsonTemplate, quote};

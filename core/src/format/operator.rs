@@ -1,5 +1,6 @@
 //! The operators and what they read.
 
+use super::tls::TlsFact;
 use super::value::{Endpoint, Length, Point, Precision, address, number};
 use super::{Facts, TimeFormat};
 use crate::http::{Fields, Name, RequestHead};
@@ -62,6 +63,10 @@ pub enum Operator {
     HostsTried {
         port: bool,
     },
+    /// What TLS of the client's connection left behind.
+    Tls(TlsFact),
+    /// The same of the upstream's.
+    UpstreamTls(TlsFact),
     /// Always the same text.
     Fixed(&'static str),
     /// Known, but nothing in what is served so far sets it.
@@ -255,6 +260,8 @@ impl Operator {
                 }
                 return record.endpoint.is_some();
             }
+            Operator::Tls(fact) => return record.tls.as_ref().is_some_and(|tls| fact.write(tls, out)),
+            Operator::UpstreamTls(fact) => return record.upstream_tls.as_ref().is_some_and(|tls| fact.write(tls, out)),
             Operator::Fixed(text) => out.extend_from_slice(text.as_bytes()),
             Operator::Nothing => return false,
         }

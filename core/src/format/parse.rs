@@ -1,6 +1,7 @@
 //! From text to templates.
 
 use super::operator::{GrpcForm, HeaderRef, Operator, PathFrom};
+use super::tls::TlsFact;
 use super::value::{Endpoint, Length, Point, Precision};
 use super::{Piece, TimeFormat};
 
@@ -114,7 +115,7 @@ const NOT_YET: &[&str] = &[
     "UPSTREAM_METADATA",
 ];
 
-/// Operators of what no connection here has (TLS, QUIC, internal listeners, listener filters) and no filter sets.
+/// Operators of what no connection here has (QUIC, internal listeners, listener filters) and no filter sets.
 /// Their arguments do not matter.
 const NEVER_SET: &[&str] = &[
     "CONNECTION_TERMINATION_DETAILS",
@@ -122,57 +123,21 @@ const NEVER_SET: &[&str] = &[
     "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID",
     "DOWNSTREAM_HANDSHAKE_DURATION",
     "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID",
-    "DOWNSTREAM_LOCAL_DNS_SAN",
-    "DOWNSTREAM_LOCAL_EMAIL_SAN",
-    "DOWNSTREAM_LOCAL_IP_SAN",
     "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
-    "DOWNSTREAM_LOCAL_SUBJECT",
-    "DOWNSTREAM_LOCAL_URI_SAN",
-    "DOWNSTREAM_PEER_CERT",
-    "DOWNSTREAM_PEER_CERT_V_END",
-    "DOWNSTREAM_PEER_CERT_V_START",
-    "DOWNSTREAM_PEER_DNS_SAN",
-    "DOWNSTREAM_PEER_EMAIL_SAN",
-    "DOWNSTREAM_PEER_FINGERPRINT_1",
-    "DOWNSTREAM_PEER_FINGERPRINT_256",
-    "DOWNSTREAM_PEER_IP_SAN",
-    "DOWNSTREAM_PEER_ISSUER",
     "DOWNSTREAM_PEER_OTHERNAME_SAN",
-    "DOWNSTREAM_PEER_SERIAL",
-    "DOWNSTREAM_PEER_SUBJECT",
-    "DOWNSTREAM_PEER_URI_SAN",
-    "DOWNSTREAM_TLS_CIPHER",
     "DOWNSTREAM_TLS_GROUP",
-    "DOWNSTREAM_TLS_SESSION_ID",
-    "DOWNSTREAM_TLS_VERSION",
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
     "DYNAMIC_METADATA",
     "FILTER_CHAIN_NAME",
     "FILTER_STATE",
-    "REQUESTED_SERVER_NAME",
     "ROUNDTRIP_DURATION",
     "SPAN_ID",
     "TLS_JA3_FINGERPRINT",
     "TLS_JA4_FINGERPRINT",
     "TRACE_ID",
     "UPSTREAM_FILTER_STATE",
-    "UPSTREAM_LOCAL_DNS_SAN",
-    "UPSTREAM_LOCAL_IP_SAN",
-    "UPSTREAM_LOCAL_URI_SAN",
-    "UPSTREAM_PEER_CERT",
-    "UPSTREAM_PEER_CERT_V_END",
-    "UPSTREAM_PEER_CERT_V_START",
-    "UPSTREAM_PEER_DNS_SAN",
-    "UPSTREAM_PEER_IP_SAN",
-    "UPSTREAM_PEER_ISSUER",
-    "UPSTREAM_PEER_SUBJECT",
-    "UPSTREAM_PEER_URI_SAN",
     "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID",
-    "UPSTREAM_SERVER_NAME",
-    "UPSTREAM_TLS_CIPHER",
     "UPSTREAM_TLS_GROUP",
-    "UPSTREAM_TLS_SESSION_ID",
-    "UPSTREAM_TLS_VERSION",
     "VIRTUAL_CLUSTER_NAME",
 ];
 
@@ -189,6 +154,9 @@ fn named(name: &str, argument: Option<&str>) -> Result<Operator, Option<String>>
     let argument = argument.filter(|argument| !argument.is_empty());
     if argument.is_some() && !takes_argument(name) {
         return Err(Some("takes no argument".to_owned()));
+    }
+    if let Some(operator) = tls(name, argument) {
+        return Ok(operator);
     }
     let millis = |from, to| Operator::Duration(from, to, Precision::Milliseconds);
     Ok(match name {
@@ -284,6 +252,18 @@ fn named(name: &str, argument: Option<&str>) -> Result<Operator, Option<String>>
     })
 }
 
+/// What TLS left behind, of either connection.
+fn tls(name: &str, argument: Option<&str>) -> Option<Operator> {
+    if name == "REQUESTED_SERVER_NAME" {
+        return TlsFact::named("SERVER_NAME", None).map(Operator::Tls);
+    }
+    match name.split_once('_')? {
+        ("DOWNSTREAM", fact) if fact != "SERVER_NAME" => TlsFact::named(fact, argument).map(Operator::Tls),
+        ("UPSTREAM", fact) => TlsFact::named(fact, argument).map(Operator::UpstreamTls),
+        _ => None,
+    }
+}
+
 fn takes_argument(name: &str) -> bool {
     const NAMES: [&str; 15] = [
         "START_TIME",
@@ -303,7 +283,7 @@ fn takes_argument(name: &str) -> bool {
         "GRPC_STATUS",
     ];
     // What is not known at all is told by its name, not by its argument.
-    NAMES.contains(&name) || NOT_YET.contains(&name) || name.ends_with("_WITHOUT_PORT")
+    NAMES.contains(&name) || TlsFact::takes_argument(name) || NOT_YET.contains(&name) || name.ends_with("_WITHOUT_PORT")
 }
 
 /// The value of an argument that must be one of a few words; the empty one stands for none.

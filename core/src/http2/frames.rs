@@ -34,6 +34,7 @@ pub mod kind {
 pub const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
+const PRIORITY: u8 = 0x20;
 
 /// Follows the frames in one direction of a connection.
 #[derive(Debug)]
@@ -48,6 +49,13 @@ pub struct FrameScanner {
     /// A header block has begun and not ended.
     in_block: bool,
     kind: u8,
+    /// Requests come this way: a second head on a stream is a trailer section. Of answers it follows a 1xx.
+    has_requests: bool,
+    /// The next byte begins a trailer section.
+    begins_trailers: bool,
+    last_stream: u32,
+    setting: [u8; 6],
+    setting_have: u8,
 }
 
 /// A run of bytes of one nature.
@@ -59,13 +67,31 @@ pub enum Run<'a> {
     Body(&'a [u8]),
     /// The head of a frame is complete; its bytes were told.
     Frame(FrameHead),
+    /// A second head on a stream begins with a pseudo-header field, which `h2` passes over.
+    PseudoTrailer,
+    /// An entry of a SETTINGS frame is complete.
+    Setting(u16, u32),
 }
 
 impl FrameScanner {
     /// For the direction that begins with the client's preface, or for the other one.
     pub fn new(preface: bool) -> FrameScanner {
         let preface_left = if preface { PREFACE.len() as u8 } else { 0 };
-        FrameScanner { preface_left, head: [0; 9], have: 0, left: 0, framing_left: 0, is_data: false, in_block: false, kind: 0 }
+        FrameScanner {
+            preface_left,
+            head: [0; 9],
+            have: 0,
+            left: 0,
+            framing_left: 0,
+            is_data: false,
+            in_block: false,
+            kind: 0,
+            has_requests: preface,
+            begins_trailers: false,
+            last_stream: 0,
+            setting: [0; 6],
+            setting_have: 0,
+        }
     }
 
     /// Goes over the next bytes and tells what they are, in order.
@@ -79,8 +105,14 @@ impl FrameScanner {
             } else if self.left > 0 {
                 let limit = if self.framing_left > 0 { self.framing_left } else { self.left };
                 let (now, rest) = bytes.split_at(bytes.len().min(limit as usize));
+                if std::mem::take(&mut self.begins_trailers) && names_pseudo(now) {
+                    tell(Run::PseudoTrailer);
+                }
                 let body = self.framing_left == 0 && self.is_data;
                 self.left -= now.len() as u32;
+                if self.kind == kind::SETTINGS {
+                    self.settings(now, &mut tell);
+                }
                 self.framing_left = self.framing_left.saturating_sub(now.len() as u32);
                 tell(if body { Run::Body(now) } else { Run::Framing(now) });
                 bytes = rest;
@@ -103,17 +135,54 @@ impl FrameScanner {
         self.in_block || (self.left > 0 && matches!(self.kind, kind::HEADERS | kind::CONTINUATION))
     }
 
+    fn settings<'a>(&mut self, bytes: &[u8], tell: &mut impl FnMut(Run<'a>)) {
+        for byte in bytes {
+            self.setting[usize::from(self.setting_have)] = *byte;
+            self.setting_have += 1;
+            if usize::from(self.setting_have) == self.setting.len() {
+                let [i, d, a, b, c, e] = self.setting;
+                self.setting_have = 0;
+                tell(Run::Setting(u16::from_be_bytes([i, d]), u32::from_be_bytes([a, b, c, e])));
+            }
+        }
+    }
+
     fn begin_frame(&mut self) -> FrameHead {
         let [a, b, c, kind, flags, s0, s1, s2, s3] = self.head;
         let length = u32::from_be_bytes([0, a, b, c]);
         (self.have, self.left) = (0, length);
         (self.is_data, self.kind) = (kind == kind::DATA, kind);
+        let stream = u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]);
+        self.setting_have = 0;
+        match kind {
+            kind::HEADERS => {
+                // A second head on a stream; one that is padded or prioritised begins elsewhere.
+                self.begins_trailers = self.has_requests && stream <= self.last_stream && flags & (PADDED | PRIORITY) == 0 && length > 0;
+                self.last_stream = self.last_stream.max(stream);
+            }
+            _ => self.begins_trailers = false,
+        }
         if matches!(kind, kind::HEADERS | kind::CONTINUATION) {
             self.in_block = flags & END_HEADERS == 0;
         }
         // How much padding there is says where the body ends.
         self.framing_left = u32::from(self.is_data && flags & PADDED != 0).min(length);
-        FrameHead { length, kind, flags, stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]) }
+        FrameHead { length, kind, flags, stream }
+    }
+}
+
+/// Whether a field line names a pseudo-header field: with an entry of HPACK's static table, 1 to 14, or with a literal name
+/// that is not Huffman-coded (RFC 7541 section 6 and appendix A).
+fn names_pseudo(line: &[u8]) -> bool {
+    let index = match line[0] {
+        first @ 0x80.. => first & 0x7f,
+        first @ 0x40..0x80 => first & 0x3f,
+        0x20..0x40 => return false,
+        first => first & 0x0f,
+    };
+    match index {
+        0 => matches!(line, [_, 1..0x80, b':', ..]),
+        index => index <= 14,
     }
 }
 
@@ -134,6 +203,7 @@ mod tests {
                 scanner.scan(piece, |run| match run {
                     Run::Framing(bytes) => framing += bytes.len(),
                     Run::Body(bytes) => body.extend_from_slice(bytes),
+                    Run::Setting(..) | Run::PseudoTrailer => {}
                     Run::Frame(head) => frames.push((head.kind, head.length, head.stream)),
                 });
             }

@@ -15,7 +15,7 @@ mod ready;
 mod session;
 mod stream;
 
-pub use guard::{Flood, Guard};
+pub use guard::{Breach, Guard};
 pub use session::{ResetBy, Session, SessionEvent};
 pub use stream::StreamKey;
 

@@ -6,7 +6,7 @@
 //! ```
 
 use super::frames::{FrameScanner, Run, kind};
-use super::guard::{Flood, Guard};
+use super::guard::{Breach, Guard};
 use super::pipe::Pipe;
 use super::ready::{ReadyList, Token};
 use super::stream::{End, Received, Stream, StreamKey};
@@ -92,6 +92,8 @@ pub struct Session {
     streams: SlotMap<StreamKey, Stream>,
     /// Streams with something to send, in order.
     dirty: VecDeque<StreamKey>,
+    /// Streams to be reset once what is queued on them has been given to the pipe, as far as windows let it.
+    doomed: Vec<(StreamKey, Reason)>,
     /// Streams that were sent something and are not at their end, for who waits for room.
     moved: Vec<(ExchangeId, usize)>,
     incoming: FrameScanner,
@@ -102,12 +104,14 @@ pub struct Session {
     /// We have.
     leaving: bool,
     /// Why we break it off.
-    flood: Option<Flood>,
+    breach: Option<Breach>,
     pings: Option<PingPong>,
     /// Frames were received since the last look.
     heard: bool,
     max_concurrent: u32,
     keepalive: Option<Keepalive>,
+    /// The connection is over, which is to be told: an error if it did not end well.
+    over: Option<Option<String>>,
 }
 
 impl fmt::Debug for Session {
@@ -175,17 +179,19 @@ impl Session {
             waker,
             streams: SlotMap::with_key(),
             dirty: VecDeque::new(),
+            doomed: Vec::new(),
             moved: Vec::new(),
             incoming: FrameScanner::new(is_server),
             outgoing: FrameScanner::new(!is_server),
             guard: Guard::new(options),
             peer_leaves: false,
             leaving: false,
-            flood: None,
+            breach: None,
             pings: None,
             heard: false,
             max_concurrent: options.max_concurrent_streams,
             keepalive: options.keepalive,
+            over: None,
         };
         if let Role::Client { connection, .. } = &mut session.role {
             session.pings = connection.ping_pong();
@@ -200,18 +206,24 @@ impl Session {
 
     /// Bytes have come. `tell` is told what they are, in order. Ask [`Self::poll_event`] what they mean.
     pub fn recv(&mut self, bytes: Bytes, now: Instant, mut tell: impl FnMut(Run<'_>)) {
-        let (guard, peer_leaves, mut flood) = (&mut self.guard, &mut self.peer_leaves, None);
+        let (guard, peer_leaves, mut breach) = (&mut self.guard, &mut self.peer_leaves, None);
         self.incoming.scan(&bytes, |run| {
             tell(run);
             if let Run::Frame(frame) = run {
                 *peer_leaves |= frame.kind == kind::GOAWAY;
-                flood = flood.or(guard.received(frame, now).err());
+                breach = breach.or(guard.received(frame, now).err());
+            }
+            if let Run::PseudoTrailer = run {
+                breach = breach.or(Some(Breach::PseudoTrailer));
+            }
+            if let Run::Setting(id, value) = run {
+                breach = breach.or(guard.setting(id, value).err());
             }
         });
         self.heard = true;
-        match flood {
+        match breach {
             // Nothing of it is worth an answer, or memory.
-            Some(flood) => self.break_off(flood),
+            Some(breach) => self.break_off(breach),
             None => self.pipe.lock().input = bytes,
         }
         self.token.queue();
@@ -252,7 +264,7 @@ impl Session {
                 Received::Reset(by) => return Some(SessionEvent::Reset { stream: key, by }),
             }
         }
-        None
+        self.over.take().map(|error| SessionEvent::Closed { error })
     }
 
     fn poll_connection(&mut self, now: Instant) -> Option<SessionEvent> {
@@ -260,7 +272,7 @@ impl Session {
         let mut context = Context::from_waker(&waker);
         match &mut self.role {
             Role::Closed => None,
-            Role::Opening(_) if self.flood.is_some() => self.close(None),
+            Role::Opening(_) if self.breach.is_some() => self.close(None),
             Role::Opening(handshake) => match Pin::new(&mut **handshake).poll(&mut context) {
                 Poll::Pending => None,
                 Poll::Ready(Err(error)) => self.close(Some(&error)),
@@ -269,8 +281,8 @@ impl Session {
                     if self.leaving {
                         connection.graceful_shutdown();
                     }
-                    if self.flood.is_some() {
-                        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    if let Some(breach) = self.breach {
+                        connection.abrupt_shutdown(breach.reason());
                     }
                     self.role = Role::Server(Box::new(connection));
                     self.poll_connection(now)
@@ -286,6 +298,7 @@ impl Session {
                     Some(self.accept(request, respond, now))
                 }
             },
+            Role::Client { .. } if self.breach.is_some() => self.close(None),
             Role::Client { connection, .. } => match Pin::new(&mut **connection).poll(&mut context) {
                 Poll::Pending => None,
                 Poll::Ready(Ok(())) => self.close(None),
@@ -294,13 +307,20 @@ impl Session {
         }
     }
 
+    /// The connection is over: once its streams have told what they have, so does it. What a server has sent before it
+    /// left is its answer, also where it was left for later.
     fn close(&mut self, error: Option<&h2::Error>) -> Option<SessionEvent> {
-        self.role = Role::Closed;
-        let error = match self.flood {
-            Some(flood) => Some(flood.to_string()),
+        if let Role::Client { .. } = std::mem::replace(&mut self.role, Role::Closed) {
+            for stream in self.streams.values_mut().filter(|stream| stream.paused) {
+                stream.paused = false;
+                stream.token.queue();
+            }
+        }
+        self.over = Some(match self.breach {
+            Some(breach) => Some(breach.to_string()),
             None => error.map(ToString::to_string),
-        };
-        Some(SessionEvent::Closed { error })
+        });
+        None
     }
 
     fn accept(&mut self, request: Request<h2::RecvStream>, respond: server::SendResponse<Bytes>, now: Instant) -> SessionEvent {
@@ -351,6 +371,11 @@ impl Session {
     /// Whose stream it is.
     pub fn exchange(&self, key: StreamKey) -> Option<ExchangeId> {
         self.streams.get(key)?.exchange
+    }
+
+    /// Server: the number under which the peer knows a stream that was not answered yet.
+    pub fn number(&self, key: StreamKey) -> Option<u32> {
+        self.streams.get(key)?.respond.as_ref().map(|respond| respond.stream_id().as_u32())
     }
 
     /// All exchanges on it.
@@ -405,8 +430,11 @@ impl Session {
         }
     }
 
-    /// Takes bodies of the peer, or lets them wait: its window then closes.
+    /// Takes bodies of the peer, or lets them wait: its window then closes. There is no waiting once all is over.
     pub fn set_paused(&mut self, key: StreamKey, paused: bool) -> bool {
+        if paused && self.is_closed() {
+            return false;
+        }
         let Some(stream) = self.streams.get_mut(key) else { return false };
         let changed = std::mem::replace(&mut stream.paused, paused) != paused;
         if changed && !paused {
@@ -432,6 +460,23 @@ impl Session {
         }
     }
 
+    /// Ends the stream once what was sent before is on its way.
+    pub fn doom(&mut self, key: StreamKey, reason: Reason) {
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.exchange = None;
+            self.doomed.push((key, reason));
+        }
+    }
+
+    /// Ends the streams that [`Self::doom`] named; true if there are any.
+    pub fn end_doomed(&mut self) -> bool {
+        let doomed = std::mem::take(&mut self.doomed);
+        for (key, reason) in &doomed {
+            self.reset(*key, *reason);
+        }
+        !doomed.is_empty()
+    }
+
     /// Ends the stream now.
     pub fn reset(&mut self, key: StreamKey, reason: Reason) {
         if let Some(mut stream) = self.streams.remove(key) {
@@ -442,8 +487,8 @@ impl Session {
     /// A stream of the peer has ended, by its reset if `early`.
     pub fn count_end(&mut self, key: StreamKey, reset: bool, now: Instant) {
         let young = self.streams.get(key).is_some_and(|stream| now.since(stream.since) < limit::PREMATURE_RESET_AGE);
-        if let Err(flood) = self.guard.stream_ended(reset && young) {
-            self.break_off(flood);
+        if let Err(breach) = self.guard.stream_ended(reset && young) {
+            self.break_off(breach);
         }
     }
 
@@ -491,7 +536,7 @@ impl Session {
 
     /// Whether it takes no more streams.
     pub fn is_leaving(&self) -> bool {
-        self.leaving || self.peer_leaves
+        self.leaving || self.peer_leaves || self.is_closed()
     }
 
     /// Whether we have begun to end it.
@@ -500,21 +545,21 @@ impl Session {
     }
 
     /// Ends it now: GOAWAY with an error.
-    pub fn break_off(&mut self, flood: Flood) {
-        if self.flood.is_some() {
+    pub fn break_off(&mut self, breach: Breach) {
+        if self.breach.is_some() {
             return;
         }
-        self.flood = Some(flood);
+        self.breach = Some(breach);
         self.leaving = true;
         if let Role::Server(connection) = &mut self.role {
-            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            connection.abrupt_shutdown(breach.reason());
         }
         self.token.queue();
     }
 
     /// What the peer did too much of.
-    pub fn flood(&self) -> Option<Flood> {
-        self.flood
+    pub fn breach(&self) -> Option<Breach> {
+        self.breach
     }
 
     /// Whether it is over.
@@ -544,7 +589,7 @@ impl Session {
 
     /// Whether there is something to do: to be flushed, or to ask [`Self::poll_event`] for.
     pub fn is_ready(&self) -> bool {
-        !self.dirty.is_empty() || !self.ready.is_empty() || !self.pipe.lock().output.is_empty()
+        !self.dirty.is_empty() || !self.doomed.is_empty() || !self.ready.is_empty() || !self.pipe.lock().output.is_empty()
     }
 
     /// Whether [`Self::poll_event`] may have something.
@@ -590,7 +635,7 @@ impl Session {
             self.outgoing.scan(&output, |run| match run {
                 Run::Framing(bytes) => digest.bytes(bytes),
                 Run::Body(bytes) => digest.word(bytes.len() as u64),
-                Run::Frame(_) => {}
+                Run::Frame(_) | Run::Setting(..) | Run::PseudoTrailer => {}
             });
         }
         output

@@ -140,7 +140,8 @@ mod tests {
     fn each_criterion_has_its_place() {
         let plain = Hello::default();
         let h2 = Hello { tls: true, server_name: None, alpn: &[b"h2", b"http/1.1"] };
-        let cases: [(&[&str], &str, &str, Hello<'_>, Option<usize>); 12] = [
+        type Case<'a> = (&'a [&'a str], &'a str, &'a str, Hello<'a>, Option<usize>);
+        let cases: [Case<'_>; 12] = [
             (&["net=10.0.0.0/8", "net=10.1.0.0/16", ""], "10.1.2.3:80", "9.9.9.9:1", plain, Some(1)),
             (&["net=10.0.0.0/8", "net=10.1.0.0/16", ""], "11.1.2.3:80", "9.9.9.9:1", plain, Some(2)),
             (&["net=10.0.0.0/8"], "[::1]:80", "[::2]:1", plain, None),

@@ -8,7 +8,7 @@ mod histogram;
 mod scopes;
 
 pub use histogram::{Histogram, Summary};
-pub use scopes::{ClusterStat, HttpStat, Kind, ListenerStat, Scope, Timing};
+pub use scopes::{ClusterStat, HttpStat, Kind, ListenerStat, Scope, SecretStat, Timing};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

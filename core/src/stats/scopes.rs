@@ -23,6 +23,8 @@ pub enum Scope {
     Tcp,
     /// `listener.<address>.`
     Listener,
+    /// `sds.<where from>.`
+    Secrets,
 }
 
 impl Scope {
@@ -187,6 +189,7 @@ stats! {
         Http2PriorityFlood = Counter "http2.inbound_priority_frames_flood",
         Http2WindowUpdateFlood = Counter "http2.inbound_window_update_frames_flood",
         Http2ControlFlood = Counter "http2.outbound_control_flood",
+        Http2FrameError = Counter "http2.rx_messaging_error",
         Http2KeepaliveTimeout = Counter "http2.keepalive_timeout",
     }
 }
@@ -213,6 +216,14 @@ stats! {
     }
 }
 
+stats! {
+    /// Stats of certificates and keys that change.
+    SecretStat, SECRETS {
+        UpdateSuccess = Counter "update_success",
+        UpdateRejected = Counter "update_rejected",
+    }
+}
+
 impl Scope {
     /// Names and kinds of its stats, by index.
     pub fn stats(self) -> &'static [(&'static str, Kind)] {
@@ -220,6 +231,7 @@ impl Scope {
             Scope::Cluster => CLUSTER,
             Scope::Http | Scope::Tcp => HTTP,
             Scope::Listener => LISTENER,
+            Scope::Secrets => SECRETS,
         }
     }
 
@@ -229,6 +241,7 @@ impl Scope {
             Scope::Cluster => &["upstream_rq_time", "upstream_cx_connect_ms", "upstream_cx_length_ms"],
             Scope::Http | Scope::Tcp => &["downstream_rq_time", "downstream_cx_length_ms"],
             Scope::Listener => &["", "downstream_cx_length_ms"],
+            Scope::Secrets => &[],
         }
     }
 
@@ -236,7 +249,7 @@ impl Scope {
     pub fn codes(self) -> &'static str {
         match self {
             Scope::Cluster => "upstream_rq_",
-            Scope::Http | Scope::Tcp | Scope::Listener => "downstream_rq_",
+            Scope::Http | Scope::Tcp | Scope::Listener | Scope::Secrets => "downstream_rq_",
         }
     }
 
@@ -247,6 +260,7 @@ impl Scope {
             Scope::Http => "http",
             Scope::Tcp => "tcp",
             Scope::Listener => "listener",
+            Scope::Secrets => "sds",
         }
     }
 }

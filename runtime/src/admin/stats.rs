@@ -36,6 +36,7 @@ fn tag(scope: Scope, name: &str) -> (&'static str, String) {
         Scope::Http => "envoy_http_conn_manager_prefix",
         Scope::Tcp => "envoy_tcp_prefix",
         Scope::Listener => "envoy_listener_address",
+        Scope::Secrets => "envoy_secret_name",
     };
     (key, name.to_owned())
 }

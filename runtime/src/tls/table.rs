@@ -74,13 +74,7 @@ impl Table {
         let (mut table, mut changed) = (Table::default(), 0);
         let chains = config.listeners.iter().flat_map(|listener| listener.all_chains());
         let downstream = chains.filter_map(|chain| chain.tls.as_ref());
-        changed += table.downstream.fill(
-            downstream,
-            &before.downstream,
-            &material,
-            |tls| &tls.common,
-            |tls, material| server::build(tls, material),
-        );
+        changed += table.downstream.fill(downstream, &before.downstream, &material, |tls| &tls.common, server::build);
         let upstream = config.clusters.values().filter_map(|cluster| cluster.tls.as_ref());
         changed += table.upstream.fill(
             upstream,

@@ -116,6 +116,8 @@ impl Proxy {
     /// Waits for the process to end.
     pub fn wait(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("the process ends");
+        // Its last words may still be on their way.
+        while self.lines.recv_timeout(Duration::from_secs(5)).is_ok() {}
         (status, self.stderr.lock().unwrap().clone())
     }
 }

@@ -35,6 +35,9 @@ impl Check for Leaks {
             if exchanges + connections > 0 {
                 return Err(format!("engine {index} holds {exchanges} exchanges and {connections} connections of clients"));
             }
+            if engine.streams() > 0 {
+                return Err(format!("engine {index} holds {} streams of HTTP/2 connections", engine.streams()));
+            }
         }
         let counted = world.shared.connections.get();
         if counted != 0 {

@@ -24,6 +24,8 @@ impl Check for Stats {
         world.engines().for_each(|engine| engine.stats().add_to(&mut totals));
         let gauges = [
             (Scope::Http, "downstream_cx_active"),
+            (Scope::Http, "downstream_cx_http1_active"),
+            (Scope::Http, "downstream_cx_http2_active"),
             (Scope::Http, "downstream_rq_active"),
             (Scope::Http, "downstream_cx_upgrades_active"),
             (Scope::Listener, "downstream_cx_active"),

@@ -6,6 +6,7 @@ pub mod hostile;
 pub mod keep_alive;
 pub mod pipelining;
 pub mod slow;
+pub mod streams;
 pub mod upgrading;
 
 use crate::event::Time;
@@ -241,6 +242,9 @@ impl Session {
                 if head.status != request.answer.status {
                     context.note(Observation::ClientFault(id, "another status than the upstream's"));
                 }
+                if self.reader.trailer() != request.is_answered_with_trailers().then_some(id) {
+                    context.note(Observation::ClientFault(id, "other trailers than were sent"));
+                }
                 if asked.received != expected {
                     context.note(Observation::ClientFault(id, "a body of another length, as if it were whole"));
                 }
@@ -293,11 +297,25 @@ impl Session {
 
 /// A whole request or response: head and body.
 pub(crate) fn message(head: &str, request: &Request, rng: &mut Rng) -> Bytes {
-    body(head, request.id, request.body, request.chunked, rng)
+    body(head, request.id, request.body, Coding::of(request.chunked, request.trailers), rng)
+}
+
+/// How a body is written in HTTP/1.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Plain,
+    Chunked { trailers: bool },
+}
+
+impl Coding {
+    pub(crate) fn of(chunked: bool, trailers: bool) -> Coding {
+        if chunked { Coding::Chunked { trailers } } else { Coding::Plain }
+    }
 }
 
 /// `head`, and a body that belongs to `id`.
-pub(crate) fn body(head: &str, id: u64, len: u64, chunked: bool, rng: &mut Rng) -> Bytes {
+pub(crate) fn body(head: &str, id: u64, len: u64, coding: Coding, rng: &mut Rng) -> Bytes {
+    let chunked = coding != Coding::Plain;
     let mut out = BytesMut::with_capacity(head.len() + len as usize + 64);
     out.put_slice(head.as_bytes());
     let mut offset = 0;
@@ -313,8 +331,10 @@ pub(crate) fn body(head: &str, id: u64, len: u64, chunked: bool, rng: &mut Rng) 
         }
         offset += piece.len() as u64;
     }
-    if chunked {
-        out.put_slice(b"0\r\n\r\n");
+    match coding {
+        Coding::Plain => {}
+        Coding::Chunked { trailers: false } => out.put_slice(b"0\r\n\r\n"),
+        Coding::Chunked { trailers: true } => out.put_slice(format!("0\r\nX-End: {id}\r\n\r\n").as_bytes()),
     }
     out.freeze()
 }

@@ -2,7 +2,7 @@
 
 use super::law::Law;
 use super::world_file::Asked;
-use crate::client::body;
+use crate::client::{Coding, body};
 use crate::event::{SECOND, Time};
 use crate::observe::{Observation, Outcome};
 use crate::pattern;
@@ -83,15 +83,24 @@ impl Client {
         let asked = &habits.requests[self.next % habits.requests.len()];
         self.next += 1;
         let method = asked.kind();
-        let answer = Answer { status: 0, body: 0, framing: Framing::Length, delay: 0, hints: false, closes: false };
-        let request = context.add(|id| Request { id, method, cluster: 0, lane: Lane::Plain, body: asked.body, chunked: false, answer });
+        let answer = Answer { status: 0, body: 0, framing: Framing::Length, delay: 0, hints: false, closes: false, trailers: false };
+        let request = context.add(|id| Request {
+            id,
+            method,
+            cluster: 0,
+            lane: Lane::Plain,
+            body: asked.body,
+            chunked: false,
+            trailers: false,
+            answer,
+        });
         let length = if asked.body > 0 { format!("Content-Length: {}\r\n", asked.body) } else { String::new() };
         let head = format!(
             "{} {} HTTP/1.1\r\nHost: {}\r\nX-Id: {}\r\n{}{length}\r\n",
             asked.method, asked.target, habits.host, request.id, habits.headers
         );
         context.note(Observation::Sent(request.id));
-        let message = body(&head, request.id, asked.body, false, context.rng);
+        let message = body(&head, request.id, asked.body, Coding::Plain, context.rng);
         context.send(conn, message);
         context.note(Observation::SentWhole(request.id));
         self.asked = Some(Asking { id: request.id, method, own: false, status: 0, last: false, begun: false, received: 0 });

@@ -1,7 +1,7 @@
 //! A host of a user's own world: it answers whatever comes, by the law of its cluster.
 
 use super::world_file::Upstream;
-use crate::client::body;
+use crate::client::{Coding, body};
 use crate::observe::Observation;
 use crate::pattern;
 use crate::peer::{ConnNo, Context, Input, Peer};
@@ -121,7 +121,7 @@ impl Host {
         let id = asked.id.map_or(String::new(), |id| format!("X-Id: {id}\r\n"));
         let length = if matches!(status, 204 | 304) { String::new() } else { format!("Content-Length: {len}\r\n") };
         let head = format!("HTTP/1.1 {status} {}\r\n{id}{length}\r\n", reason_phrase(status));
-        let bytes: Bytes = body(&head, asked.id.unwrap_or_default(), if bodyless { 0 } else { len }, false, context.rng);
+        let bytes: Bytes = body(&head, asked.id.unwrap_or_default(), if bodyless { 0 } else { len }, Coding::Plain, context.rng);
         context.send(conn, bytes);
         if closes {
             self.conns.remove(&conn);

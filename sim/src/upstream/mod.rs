@@ -7,19 +7,25 @@ pub mod garbage;
 pub mod hanging;
 pub mod healthy;
 pub mod idle_closing;
+pub mod leaving;
+pub mod refusing;
 pub mod slow;
+mod streams;
 pub mod truncating;
 
-use crate::client::body;
+use crate::client::{Coding, body};
 use crate::event::{MS, Time};
 use crate::observe::Observation;
 use crate::pattern;
 use crate::peer::{ConnNo, Context, Input, Peer};
 use crate::request::{Framing, Request};
+use crate::talk;
 use crate::wire::{Head, Piece, Reader};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
+use streams::{Around, Fate, Streams};
 use weir_core::http::reason_phrase;
+use weir_core::http2::PREFACE;
 use weir_core::rng::Rng;
 
 /// What a host does with one request.
@@ -42,6 +48,17 @@ pub enum Answering {
     Break,
     /// Not at all.
     Never,
+    /// Not at all: it says that it has not looked at the request. Only in HTTP/2.
+    Refuse,
+    /// As the target says, and those behind it not at all: it says so. Only in HTTP/2.
+    Leave,
+}
+
+impl Answering {
+    /// Whether it does the request harm.
+    fn is_fault(self) -> bool {
+        matches!(self, Answering::Truncated { .. } | Answering::Garbage | Answering::Break | Answering::Never)
+    }
 }
 
 /// How a host is disposed.
@@ -61,11 +78,18 @@ pub struct Host {
     cluster: usize,
     mood: Box<dyn Mood>,
     calm: bool,
+    /// Streams that it takes at once on a connection.
+    max_streams: u32,
+    /// Connections on which HTTP/1 is spoken, or nothing yet.
     conns: BTreeMap<ConnNo, Serving>,
+    /// Connections on which HTTP/2 is spoken.
+    streams: BTreeMap<ConnNo, Streams>,
 }
 
 #[derive(Debug, Default)]
 struct Serving {
+    /// Too few bytes to know which version they are of.
+    begin: Vec<u8>,
     reader: Reader,
     request: Option<(Request, Answering)>,
     read: u64,
@@ -83,11 +107,49 @@ struct Serving {
 const ANSWER: u64 = 0;
 const SEND: u64 = 1;
 const IDLE: u64 = 2;
+const STREAM: u64 = 3;
 
 impl Host {
     /// A host of cluster number `cluster`.
     pub fn new(cluster: usize, mood: Box<dyn Mood>) -> Host {
-        Host { cluster, mood, calm: false, conns: BTreeMap::new() }
+        Host { cluster, mood, calm: false, max_streams: 100, conns: BTreeMap::new(), streams: BTreeMap::new() }
+    }
+
+    /// With so many streams at once on a connection. Less than what the proxy begins with before it knows of the limit
+    /// means that some are refused.
+    pub fn with_streams_at_once(mut self, max_streams: u32) -> Host {
+        self.max_streams = max_streams;
+        self
+    }
+
+    /// Bytes have come, in either version.
+    fn hear(&mut self, conn: ConnNo, bytes: &[u8], context: &mut Context<'_>) {
+        if self.streams.contains_key(&conn) {
+            return self.with_streams(conn, context, |streams, around| streams.hear(bytes, around));
+        }
+        let Some(serving) = self.conns.get_mut(&conn) else { return };
+        if serving.served > 0 || serving.request.is_some() || serving.tunnel || serving.reader.is_within() {
+            return self.data(conn, bytes, context);
+        }
+        serving.begin.extend_from_slice(bytes);
+        let begin = match talk::is_preface(&serving.begin) {
+            None => return,
+            Some(_) => std::mem::take(&mut serving.begin),
+        };
+        if !begin.starts_with(PREFACE) {
+            return self.data(conn, &begin, context);
+        }
+        self.conns.remove(&conn);
+        self.streams.insert(conn, Streams::new(self.max_streams, context.rng));
+        self.with_streams(conn, context, |streams, around| streams.hear(&begin, around));
+    }
+
+    fn with_streams(&mut self, conn: ConnNo, context: &mut Context<'_>, act: impl FnOnce(&mut Streams, &mut Around<'_, '_>) -> Fate) {
+        let Some(streams) = self.streams.get_mut(&conn) else { return };
+        let mut around = Around { cluster: self.cluster, mood: &mut *self.mood, calm: self.calm, conn, context };
+        if act(streams, &mut around) == Fate::Over {
+            self.streams.remove(&conn);
+        }
     }
 
     fn data(&mut self, conn: ConnNo, bytes: &[u8], context: &mut Context<'_>) {
@@ -116,7 +178,7 @@ impl Host {
                     if serving.closing {
                         context.note(Observation::HostFault(request.id, "a request on a connection that it said it would close"));
                     }
-                    if matches!(answering, Answering::Truncated { .. } | Answering::Garbage | Answering::Break | Answering::Never) {
+                    if answering.is_fault() {
                         context.note(Observation::Disturbed(request.id));
                     }
                     if answering == Answering::Early {
@@ -143,6 +205,9 @@ impl Host {
                     let Some((request, answering)) = &serving.request else { continue };
                     if serving.read != request.body {
                         context.note(Observation::HostFault(request.id, "a body of another length, as if it were whole"));
+                    }
+                    if serving.reader.trailer() != request.trailers.then_some(request.id) {
+                        context.note(Observation::HostFault(request.id, "other trailers than were sent"));
                     }
                     context.note(Observation::ArrivedWhole(request.id));
                     serving.whole = true;
@@ -277,7 +342,7 @@ fn response(request: &Request, rng: &mut Rng) -> Bytes {
     head.push_str("\r\n");
     let len = if request.is_bodyless() { 0 } else { answer.body };
     let chunked = answer.framing == Framing::Chunked && !request.is_bodyless();
-    body(&head, request.id, len, chunked, rng)
+    body(&head, request.id, len, Coding::of(chunked, answer.trailers), rng)
 }
 
 impl Peer for Host {
@@ -286,7 +351,11 @@ impl Peer for Host {
             Input::Opened(conn) => {
                 self.conns.insert(conn, Serving::default());
             }
-            Input::Data(conn, bytes) => self.data(conn, bytes, context),
+            Input::Data(conn, bytes) => self.hear(conn, bytes, context),
+            Input::End(conn) if self.streams.contains_key(&conn) => self.with_streams(conn, context, |streams, around| {
+                streams.over(around);
+                Fate::Over
+            }),
             Input::End(conn) => {
                 if self.conns.get(&conn).is_some_and(|serving| serving.tunnel) {
                     return context.finish(conn);
@@ -296,12 +365,14 @@ impl Peer for Host {
             }
             Input::Broken(conn) => {
                 self.conns.remove(&conn);
+                self.streams.remove(&conn);
             }
             Input::Wake(token) => {
                 let conn = (token >> 2 & 0x3fff_ffff) as ConnNo;
                 match token & 3 {
                     ANSWER => self.answer(conn, context),
                     SEND => self.send(conn, token >> 32, context),
+                    STREAM => self.with_streams(conn, context, |streams, around| streams.wake(token >> 32, around)),
                     IDLE => {
                         let idle =
                             |serving: &Serving| serving.request.is_none() && !serving.reader.is_within() && serving.served == token >> 32;

@@ -21,9 +21,35 @@ fn to_json(message: &Message, type_name: Option<&str>) -> Json {
     }
     for set in message.fields.iter().filter(|set| !set.value.is_default()) {
         let kind = message.descriptor.get_field(set.number).map(|field| field.kind());
-        entries.push((set.name.clone(), value(&set.value, kind.as_ref())));
+        let shown = match SECRET.contains(&set.name.as_str()) && message.descriptor.full_name().contains(".transport_sockets.tls.") {
+            true => redacted(&set.value),
+            false => value(&set.value, kind.as_ref()),
+        };
+        entries.push((set.name.clone(), shown));
     }
     Json::Object(entries)
+}
+
+/// Fields of TLS messages that nobody is to see, as Envoy marks them.
+const SECRET: [&str; 5] = ["private_key", "password", "pkcs12", "keys", "secret"];
+
+/// Where a secret is may be seen; what it is may not.
+fn redacted(secret: &Value) -> Json {
+    let hide = |message: &Message| {
+        let entries = message.fields.iter().map(|set| {
+            let shown = match set.name.as_str() {
+                "inline_bytes" | "inline_string" => Json::String("[redacted]".to_owned()),
+                _ => value(&set.value, None),
+            };
+            (set.name.clone(), shown)
+        });
+        Json::Object(entries.collect())
+    };
+    match secret {
+        Value::Message(message) => hide(message),
+        Value::List(items) => Json::List(items.iter().map(|(item, _)| redacted(item)).collect()),
+        _ => Json::String("[redacted]".to_owned()),
+    }
 }
 
 fn value(value_: &Value, kind: Option<&Kind>) -> Json {
@@ -118,6 +144,25 @@ impl Json {
                 line(out, indent);
                 out.push('}');
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_not_shown() {
+        let secret = |from: &str| {
+            format!(
+                "static_resources: {{ secrets: [{{ name: c, tls_certificate: {{ certificate_chain: {{ inline_string: shown }}, private_key: {{ {from} }} }} }}] }}"
+            )
+        };
+        for (from, expected) in [("inline_string: hidden", "[redacted]"), ("filename: /a/key.pem", "/a/key.pem")] {
+            let mut out = String::new();
+            bootstrap_json(&secret(from)).unwrap().write(0, &mut out);
+            assert!(out.contains("shown") && out.contains(expected) && !out.contains("hidden"), "{out}");
         }
     }
 }

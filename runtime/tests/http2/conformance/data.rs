@@ -57,7 +57,8 @@ const CASES: &[Case] = &[
         let mut client = at.connect()?;
         client.headers(1, &Block::get(), true);
         client.data(1, b"test", true);
-        stream_error(&mut client, 1, &[code::STREAM_CLOSED])
+        // The `h2` crate takes it for a body that is longer than it should be.
+        stream_error(&mut client, 1, &[code::STREAM_CLOSED, code::PROTOCOL_ERROR])
     }),
     case("6.1", "padding as long as the payload is PROTOCOL_ERROR", |at| {
         let mut client = at.connect()?;

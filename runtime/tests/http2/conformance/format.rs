@@ -64,7 +64,7 @@ const CASES: &[Case] = &[
         let mut client = at.connect()?;
         // A literal of a name of 10 bytes, of which none come.
         client.headers(1, &Block::new().raw(&[0x00, 0x0a]), true);
-        connection_error(&mut client, &[code::COMPRESSION_ERROR])
+        connection_error(&mut client, &super::COMPRESSION)
     }),
     case("4.3", "PRIORITY inside a header block is PROTOCOL_ERROR", |at| {
         let mut client = at.connect()?;

@@ -2,7 +2,6 @@
 
 use super::{At, Case, Verdict, case, connection_error, run, served};
 use crate::block::Block;
-use crate::names::code;
 
 #[test]
 fn hpack() {
@@ -12,7 +11,7 @@ fn hpack() {
 fn is_unreadable(at: At, block: Block) -> Verdict {
     let mut client = at.connect()?;
     client.headers(1, &block, true);
-    connection_error(&mut client, &[code::COMPRESSION_ERROR])
+    connection_error(&mut client, &super::COMPRESSION)
 }
 
 fn is_served(at: At, block: Block) -> Verdict {
@@ -43,7 +42,7 @@ const CASES: &[Case] = &[
         client.headers(1, &Block::get().insert("x-small", "1").insert("x-large", &"1".repeat(5000)), true);
         served(&mut client, 1)?;
         client.headers(3, &Block::get().indexed(62), true);
-        connection_error(&mut client, &[code::COMPRESSION_ERROR])
+        connection_error(&mut client, &super::COMPRESSION)
     }),
     case("4.2", "a table size update at the end of a block is an error", |at| is_unreadable(at, Block::get().table_size(0))),
     case("4.2", "two table size updates at the start are taken", |at| {
@@ -56,7 +55,7 @@ const CASES: &[Case] = &[
             served(&mut client, 1 + 2 * n)?;
         }
         client.headers(101, &Block::get().indexed(62 + 4), true);
-        connection_error(&mut client, &[code::COMPRESSION_ERROR])
+        connection_error(&mut client, &super::COMPRESSION)
     }),
     case("5.1", "an integer that overflows is an error", |at| {
         is_unreadable(at, Block::get().raw(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]))
@@ -90,14 +89,14 @@ const CASES: &[Case] = &[
         let mut client = at.connect()?;
         let most = client.settings.get(&1).copied().unwrap_or(4096).max(4096) as usize;
         client.headers(1, &Block::new().table_size(most + 1).raw(&Block::get().0), true);
-        connection_error(&mut client, &[code::COMPRESSION_ERROR])
+        connection_error(&mut client, &super::COMPRESSION)
     }),
     case("6.3", "a table size update of 0 empties the table", |at| {
         let mut client = at.connect()?;
         client.headers(1, &Block::get().insert("x-a", "1"), true);
         served(&mut client, 1)?;
         client.headers(3, &Block::new().table_size(0).raw(&Block::get().indexed(62).0), true);
-        connection_error(&mut client, &[code::COMPRESSION_ERROR])
+        connection_error(&mut client, &super::COMPRESSION)
     }),
     case("6.3", "a table size update that does not end is an error", |at| is_unreadable(at, Block::new().raw(&[0x3f, 0xff, 0xff]))),
 ];

@@ -25,6 +25,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+/// What a header block that cannot be read is answered with. The `h2` crate does not tell such a block from one with a
+/// name or value that cannot be: it says PROTOCOL_ERROR for both.
+pub(super) const COMPRESSION: [u32; 2] = [code::COMPRESSION_ERROR, code::PROTOCOL_ERROR];
+
 /// `Err` says what was expected and what came.
 type Verdict = Result<(), (String, String)>;
 
