@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::config::{CLEAR, Protocol, Setup, WIRES, Wire};
 use crate::origin::Origin;
 use crate::world::{PROXY, World, upstream};
-use crate::{RETRIES, trace};
+use crate::{RETRIES, tls, trace};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use weir::run::Order;
@@ -83,17 +83,66 @@ fn go_wrong(world: &mut World, setup: &Setup, rng: &mut Rng) {
     }
 }
 
-/// 48 of them, or as many as `WEIR_NETWORK_SEEDS` says.
-#[test]
-fn worlds_drawn_from_seeds() {
-    let seeds = std::env::var("WEIR_NETWORK_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(48);
+/// A world in which nothing goes wrong, and a drain comes when the seed has it: nobody who was let in is cut off.
+fn drained(seed: u64) {
+    let mut rng = Rng::new(Seed(seed).fork("drain"));
+    let (upstreams, clients, workers) = (1 + rng.below(2) as u8, 1 + rng.below(6) as u8, 1 + rng.below(3) as u16);
+    let above = wire(&mut rng);
+    let setup = Setup { auto: above.tls && rng.below(2) == 0, ..Setup::new(upstreams, above, RETRIES) };
+    let latency = rng.below(3);
+    let mut world = World::new(seed, workers, &setup, (latency, latency + rng.below(6)));
+    for number in 1..=upstreams {
+        world.upstream(number, Origin::new(above, rng.below(80)));
+    }
+    for number in 1..=clients {
+        world.client(number, script(&mut rng));
+    }
+    world.run_for(Duration::from_millis(rng.below(1_000)));
+    if rng.below(3) == 0 {
+        world.rewrite(&Setup { route: "", a: tls::RENEWED, ..setup });
+        world.orders.send(Order::Reload).expect("the proxy listens");
+        world.run_for(Duration::from_millis(rng.below(200)));
+    }
+    let began = world.sim.elapsed();
+    assert_eq!(world.drain(), 0);
+    assert!(world.sim.elapsed() - began < Duration::from_secs(20), "seed {seed}: only the deadline ends the drain");
+    // As long as a client waits for an answer; those that come later find nobody.
+    world.run_for(Duration::from_secs(11));
+    let open: Vec<u64> = world.seen.arrived.borrow().keys().filter(|id| !world.seen.ended.borrow().contains_key(id)).copied().collect();
+    assert!(open.is_empty(), "seed {seed}: {open:?} never ended");
+    let is_late = |why: &String| why.starts_with("connecting");
+    let lost = world.seen.count(|ended| !matches!(ended, Ok(200)) && !matches!(ended, Err(why) if is_late(why)));
+    assert_eq!(lost, 0, "seed {seed}: {:?} {:?}", world.seen.ways(), world.seen.reasons.borrow());
+    world.check();
+}
+
+/// `few` seeds, or as many as `WEIR_NETWORK_SEEDS` says.
+fn all(few: u64, test: &str, run: fn(u64)) {
+    let seeds = std::env::var("WEIR_NETWORK_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(few);
     for seed in 0..seeds {
-        let drawn = std::panic::catch_unwind(|| drawn(seed));
+        let ran = std::panic::catch_unwind(|| run(seed));
         assert!(
-            drawn.is_ok(),
-            "seed {seed} failed; replay: WEIR_NETWORK_SEED={seed} cargo test -p weir-sim --test network one_seed -- --nocapture"
+            ran.is_ok(),
+            "seed {seed} failed; replay: WEIR_NETWORK_SEED={seed} cargo test -p weir-sim --test network {test} -- --nocapture"
         );
     }
+}
+
+#[test]
+fn worlds_drawn_from_seeds() {
+    all(48, "one_seed", |seed| _ = drawn(seed));
+}
+
+#[test]
+fn drains_drawn_from_seeds() {
+    all(24, "one_drain", drained);
+}
+
+/// The drain of `WEIR_NETWORK_SEED`.
+#[test]
+fn one_drain() {
+    let Some(seed) = std::env::var("WEIR_NETWORK_SEED").ok().and_then(|seed| seed.parse().ok()) else { return };
+    trace::hash_of(|| drained(seed));
 }
 
 /// The world of `WEIR_NETWORK_SEED`, and the hash of everything that is said in it; the second time that it runs in its
