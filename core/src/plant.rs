@@ -88,6 +88,8 @@ plants! {
     TrailerLost,
     /// The request breaker keeps a slot of each HTTP/2 stream that is reset unanswered.
     ResetLeaksSlot,
+    /// A filter chain serves the names beside its own, too.
+    SniWrongChain,
 }
 
 /// Whether this fault is planted.

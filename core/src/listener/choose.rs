@@ -2,6 +2,7 @@
 //! back. (`api-v3/config/listener/v3/listener_components.proto`, `FilterChainMatch`.)
 
 use super::{Arrival, ChainMatch, Cidr, SourceType};
+use crate::plant::{Plant, is_planted};
 use std::net::IpAddr;
 
 /// The place of the chain that fits best; `None` if none does, and the default chain has to serve.
@@ -60,10 +61,15 @@ fn by_name(left: &mut Vec<(usize, &ChainMatch)>, name: &str) {
     keep_best(left, |on| {
         let rank = |wanted: &str| match wanted.starts_with('.') {
             true => (name.len() > wanted.len() && name.ends_with(wanted)).then_some(wanted.len()),
-            false => (wanted == name).then_some(usize::MAX),
+            false => (wanted == name || (is_planted(Plant::SniWrongChain) && are_neighbours(wanted, name))).then_some(usize::MAX),
         };
         if on.server_names.is_empty() { Some(0) } else { on.server_names.iter().filter_map(|wanted| rank(wanted)).max() }
     });
+}
+
+/// Whether two names are of the same domain.
+fn are_neighbours(one: &str, other: &str) -> bool {
+    one.split_once('.').zip(other.split_once('.')).is_some_and(|((_, one), (_, other))| one == other)
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ pub mod watch;
 pub use stream::Stream;
 pub use table::Table;
 
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::ProducesTickets;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use std::sync::Arc;
 
@@ -34,11 +35,20 @@ pub struct Environment {
     pub provider: Arc<CryptoProvider>,
     /// What certificates' dates are compared with.
     pub time: Arc<dyn TimeProvider>,
+    /// Makes tickets, with keys of the provider's randomness: a provider has none of its own.
+    pub tickets: TicketMaker,
 }
+
+/// Makes what seals and opens tickets.
+pub type TicketMaker = fn(&CryptoProvider) -> Result<Arc<dyn ProducesTickets>, rustls::Error>;
 
 impl Environment {
     /// aws-lc-rs and the system's clock.
     pub fn system() -> Environment {
-        Environment { provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()), time: Arc::new(DefaultTimeProvider) }
+        Environment {
+            provider: Arc::new(aws_lc_rs::default_provider()),
+            time: Arc::new(DefaultTimeProvider),
+            tickets: |_| aws_lc_rs::Ticketer::new(),
+        }
     }
 }

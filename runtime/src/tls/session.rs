@@ -85,7 +85,7 @@ impl StoresServerSessions for Cache {
 /// Tickets that last for `life`.
 pub fn tickets(life: Duration, environment: &Environment) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
     let life = Life { seconds: life.as_secs(), time: Arc::clone(&environment.time) };
-    Ok(Arc::new(Tickets { inner: rustls::crypto::aws_lc_rs::Ticketer::new()?, life }))
+    Ok(Arc::new(Tickets { inner: (environment.tickets)(&environment.provider)?, life }))
 }
 
 /// A cache of sessions that last for `life`, or none.

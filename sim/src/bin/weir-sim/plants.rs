@@ -6,6 +6,8 @@ use crate::swarm_worlds::sent;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 #[cfg(weir_plants)]
+use weir_sim::chains;
+#[cfg(weir_plants)]
 use weir_sim::recipe::Recipe;
 #[cfg(weir_plants)]
 use weir_sim::shrink::{failing, shrink};
@@ -23,11 +25,14 @@ pub(crate) fn run(seeds: u64, smaller: bool) -> ExitCode {
         plant(Some(*fault));
         // A planted fault may also break what the engine asserts about itself.
         let fails = |recipe: &Recipe| catch_unwind(|| failing(recipe)).unwrap_or(Some("an assertion"));
-        let found = (0..seeds).find_map(|seed| fails(&Recipe::of(seed)).map(|check| (check, seed)));
+        let chains = |seed| catch_unwind(|| chains::run(seed)).map_or(Some("an assertion"), |ran| ran.err().map(|_| chains::NAME));
+        let found = (0..seeds).find_map(|seed| chains(seed).or_else(|| fails(&Recipe::of(seed))).map(|check| (check, seed)));
         missed += u32::from(found.is_none());
         let (check, count) = found.map_or(("nothing", format!("none of {seeds}")), |(check, seed)| (check, (seed + 1).to_string()));
         let mut row = format!("| `{fault:?}` | {} | `{check}` | {count} |", fault.about());
-        if let (Some((check, seed)), true) = (found, smaller) {
+        if smaller && found.is_some_and(|(check, _)| check == chains::NAME) {
+            row.push_str(" a client hello |");
+        } else if let (Some((check, seed)), true) = (found, smaller) {
             let small = shrink(&Recipe::of(seed), |less| fails(less) == Some(check));
             row.push_str(&format!(" {} requests |", sent(&small, swarm::size(&small).requests)));
         }
