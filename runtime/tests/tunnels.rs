@@ -135,7 +135,7 @@ fn read_head(stream: &mut TcpStream) -> String {
 
 /// Sends a megabyte while it reads it back, then closes its sending side and expects the end.
 fn exchange_bytes(mut stream: TcpStream) {
-    let all: Vec<u8> = (0..1_000_000u32).map(|n| (n * 31 >> 3) as u8).collect();
+    let all: Vec<u8> = (0..1_000_000u32).map(|n| ((n * 31) >> 3) as u8).collect();
     let (mut writer, given) = (stream.try_clone().expect("a handle"), all.clone());
     let sending = std::thread::spawn(move || {
         writer.write_all(&given).expect("it is taken");

@@ -88,13 +88,13 @@ impl Engine {
                 session.interim(stream, head);
                 self.queue_transmit(downstream);
             }
-        } else if exchange.record.protocol == Version::Http11 {
-            if let Some(Connection::Downstream(client)) = self.connections.get_mut(downstream) {
-                encode::response_head(&exchange.response, client.wire.out.writer(&mut self.blocks));
-                self.out.transmit(downstream, &mut client.wire);
-                if crate::buffer::above_high(client.wire.out.len(), limit) {
-                    self.pause_response(id);
-                }
+        } else if exchange.record.protocol == Version::Http11
+            && let Some(Connection::Downstream(client)) = self.connections.get_mut(downstream)
+        {
+            encode::response_head(&exchange.response, client.wire.out.writer(&mut self.blocks));
+            self.out.transmit(downstream, &mut client.wire);
+            if crate::buffer::above_high(client.wire.out.len(), limit) {
+                self.pause_response(id);
             }
         }
         if self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.stream.is_none()) {

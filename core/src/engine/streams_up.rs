@@ -47,8 +47,7 @@ impl Engine {
     /// Gives streams to those who wait, and the connection its place in the pool.
     pub(super) fn offer_room(&mut self, id: ConnId, now: Instant) {
         let mut refused = Vec::new();
-        loop {
-            let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { break };
+        while let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) {
             let used = conn.requests > 0;
             let (cluster_id, host_id, kind, last, priority) = (conn.cluster, conn.host, conn.pool, conn.last, conn.priority);
             let security = conn.security.clone();
@@ -283,10 +282,10 @@ impl Engine {
             ResetBy::Us(_) => Failure::Protocol,
             ResetBy::Closed => Failure::Closed,
         };
-        if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) {
-            if let Some(cluster) = self.clusters.get(conn.cluster) {
-                cluster.stats.inc(ClusterStat::RqRxReset);
-            }
+        if let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id)
+            && let Some(cluster) = self.clusters.get(conn.cluster)
+        {
+            cluster.stats.inc(ClusterStat::RqRxReset);
         }
         if self.exchanges.get(id).is_some_and(|exchange| exchange.tunnel) {
             return self.end_tunnel(id, now);

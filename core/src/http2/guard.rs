@@ -157,7 +157,7 @@ fn check_length(frame: FrameHead) -> Result<(), Breach> {
         kind::PRIORITY => frame.length == 5,
         kind::RST_STREAM | kind::WINDOW_UPDATE => frame.length == 4,
         kind::SETTINGS if frame.flags & END_STREAM != 0 => frame.length == 0,
-        kind::SETTINGS => frame.length % 6 == 0,
+        kind::SETTINGS => frame.length.is_multiple_of(6),
         kind::PING => frame.length == 8,
         kind::GOAWAY => frame.length >= 8,
         _ => true,
