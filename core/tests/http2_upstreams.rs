@@ -95,7 +95,7 @@ fn a_host_that_answers_and_leaves_has_answered() {
     host.session.flush(pair.now);
     while host.session.poll_event(pair.now).is_some() {}
     let answer = host.session.take_output(None);
-    pair.send(host.conn, &[&answer[..], &GOAWAY].concat());
+    pair.send(host.conn, [&answer[..], &GOAWAY].concat());
     pair.eof(host.conn);
     pair.unstall();
     let received = pair.received(client);

@@ -1,6 +1,6 @@
 //! HTTP/2 (RFC 9113): the `h2` crate on in-memory I/O, for both roles.
 //!
-//! A [`Session`] is one connection. Bytes go in with [`Session::recv`] and come out with [`Session::transmit`]; in
+//! A [`Session`] is one connection. Bytes go in with [`Session::recv`] and come out with [`Session::take_output`]; in
 //! between, [`Session::poll_event`] is asked until `None`. No future of the crate is polled unless its waker has put it
 //! on the session's ready list, so that streams on which nothing happens cost nothing.
 //!
