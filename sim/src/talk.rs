@@ -1,6 +1,6 @@
 //! HTTP/2 as peers speak it: one connection's [`Session`], the bytes that it was given and the bytes that it wants to
 //! send. Streams are the peer's until it releases or resets them. Who the peer is and what it wants is no matter of this file: clients ([`crate::client::streams`]) and hosts
-//! ([`crate::upstream::streams`]) ask for events, answer them through the session and send what [`Talk::said`] has.
+//! (`upstream::streams`) ask for events, answer them through the session and send what [`Talk::said`] has.
 
 use crate::event::Time;
 use crate::request::Request;
