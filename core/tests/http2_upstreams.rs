@@ -210,3 +210,26 @@ fn a_host_that_floods_us_is_left() {
     assert!(pair.received(client).starts_with("HTTP/1.1 503 "), "{}", pair.received(client));
     pair.assert_quiet();
 }
+
+#[test]
+fn small_pieces_for_a_slow_client_do_not_end_the_connection() {
+    let mut pair = Pair::new(&config(1, ", per_connection_buffer_limit_bytes: 1000"));
+    let client = pair.connect();
+    pair.send(client, GET);
+    let mut host = Host::new(&pair);
+    let (requests, _) = host.turn(&mut pair);
+    pair.stalled = true;
+    host.session.respond(requests[0], Response::new(()));
+    for _ in 0..3_000 {
+        host.session.push(requests[0], Bytes::from_static(b"yyyyyyyyyyyyyyyyyyyy"));
+        host.session.flush(pair.now);
+    }
+    host.session.end(requests[0], None);
+    host.turn(&mut pair);
+    pair.unstall();
+    host.turn(&mut pair);
+    let received = pair.received(client);
+    let (_, body) = received.split_once("\r\n\r\n").expect("an answer");
+    assert_eq!(body.matches('y').count(), 60_000);
+    pair.assert_quiet();
+}

@@ -74,6 +74,11 @@ impl ResetBy {
     }
 }
 
+/// What small frames on streams that wait for a slow reader may cost, as `h2` counts it: what they lack of 256 bytes.
+fn small_frames(options: &Http2Options) -> usize {
+    limit::SMALL_FRAMES.max(4 * options.connection_window as usize)
+}
+
 enum Role {
     Opening(Box<server::Handshake<Pipe, Bytes>>),
     Server(Box<server::Connection<Pipe, Bytes>>),
@@ -132,6 +137,7 @@ impl Session {
             .max_header_list_size(options.max_header_bytes)
             .header_table_size(options.header_table_size)
             .max_send_buffer_size(limit::STREAM_SEND_BUFFER)
+            .data_frame_budget(small_frames(options))
             .max_pending_accept_reset_streams(limit::PREMATURE_RESET_STREAMS as usize)
             .max_concurrent_reset_streams(limit::RESET_STREAMS_KEPT)
             .reset_stream_duration(NEVER);
@@ -154,6 +160,7 @@ impl Session {
             .max_header_list_size(options.max_header_bytes)
             .header_table_size(options.header_table_size)
             .max_send_buffer_size(limit::STREAM_SEND_BUFFER)
+            .data_frame_budget(small_frames(options))
             .max_concurrent_reset_streams(limit::RESET_STREAMS_KEPT)
             .enable_push(false)
             .reset_stream_duration(NEVER);
