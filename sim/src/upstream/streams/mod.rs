@@ -144,10 +144,12 @@ impl Streams {
                 self.event(event, around);
             } else if let Some(bytes) = self.talk.said(around.context.now) {
                 around.context.send(around.conn, bytes);
+            } else if self.talk.session.has_events() {
+                // It was given something that it has not sent yet.
             } else if let Some(at) = self.resets.iter().position(|(key, _)| self.talk.session.queued(*key) == 0) {
                 let (key, reason) = self.resets.swap_remove(at);
                 self.talk.session.reset(key, reason);
-            } else if !self.talk.session.has_events() {
+            } else {
                 break;
             }
         }
