@@ -6,7 +6,7 @@ mod pair;
 use bytes::Bytes;
 use h2::Reason;
 use http::Response;
-use pair::{Pair, bootstrap, cluster};
+use pair::{OnConnect, Pair, bootstrap, cluster};
 use weir_core::http2::{Http2Options, Session, SessionEvent, StreamKey};
 use weir_core::id::{ConnId, ExchangeId};
 
@@ -231,5 +231,29 @@ fn small_pieces_for_a_slow_client_do_not_end_the_connection() {
     let received = pair.received(client);
     let (_, body) = received.split_once("\r\n\r\n").expect("an answer");
     assert_eq!(body.matches('y').count(), 60_000);
+    pair.assert_quiet();
+}
+
+#[test]
+fn who_waits_for_a_host_that_is_removed_is_served_by_it() {
+    let mut pair = Pair::new(&config(2, ""));
+    pair.on_connect = OnConnect::Hang;
+    let clients = [pair.connect(), pair.connect()];
+    clients.iter().for_each(|client| pair.send(*client, GET));
+    let hosts = pair.upstreams.clone();
+    pair.engine.handle_config(pair::config(&config(1, "")), pair.now);
+    pair.pump();
+    for conn in &hosts {
+        pair.connected(*conn);
+        pair.pump();
+        let mut host = Host::new(&pair);
+        host.conn = *conn;
+        let (requests, _) = host.turn(&mut pair);
+        assert_eq!(requests.len(), 1);
+        host.answer(requests[0], b"ok");
+        host.turn(&mut pair);
+    }
+    assert_eq!(pair.upstreams.len(), 2);
+    assert!(clients.iter().all(|client| pair.received(*client).contains("\r\nok\r\n")));
     pair.assert_quiet();
 }
