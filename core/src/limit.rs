@@ -110,12 +110,13 @@ pub const STREAM_WINDOW: u32 = 256 << 10;
 /// 1 MiB).
 pub const CONNECTION_WINDOW: u32 = 4 << 20;
 
+/// What DATA frames that wait for a slow reader may lack of 256 bytes each, on a connection (four times its window, if
+/// that is more). `h2`'s own measure ends a connection, and all streams on it, when one reader is slow and what comes for
+/// it comes in small pieces, as events and gRPC messages do.
+pub const SMALL_FRAMES: usize = 1 << 20;
+
 /// Bytes of one stream's body that have been promised a place in the peer's window and wait for the socket.
 pub const STREAM_SEND_BUFFER: usize = 256 << 10;
-
-/// Overhead of small DATA frames that wait for a slow reader, in bytes, as `h2` counts it (what a frame is shorter than
-/// 256 bytes). By itself `h2` takes half the connection's window, which ends connections that keep to their windows.
-pub const SMALL_DATA_OVERHEAD: usize = 4 << 20;
 
 /// Reset streams that a session remembers for half a minute, so that late frames on them are no error: about 1 MiB.
 pub const RESET_STREAMS_KEPT: usize = 2048;

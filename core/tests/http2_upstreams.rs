@@ -6,7 +6,7 @@ mod pair;
 use bytes::Bytes;
 use h2::Reason;
 use http::Response;
-use pair::{Pair, bootstrap, cluster};
+use pair::{OnConnect, Pair, bootstrap, cluster};
 use weir_core::http2::{Http2Options, Session, SessionEvent, StreamKey};
 use weir_core::id::{ConnId, ExchangeId};
 
@@ -208,5 +208,52 @@ fn a_host_that_floods_us_is_left() {
     pair.send(host.conn, ping.repeat(1001));
     assert!(pair.is_closed(host.conn));
     assert!(pair.received(client).starts_with("HTTP/1.1 503 "), "{}", pair.received(client));
+    pair.assert_quiet();
+}
+
+#[test]
+fn small_pieces_for_a_slow_client_do_not_end_the_connection() {
+    let mut pair = Pair::new(&config(1, ", per_connection_buffer_limit_bytes: 1000"));
+    let client = pair.connect();
+    pair.send(client, GET);
+    let mut host = Host::new(&pair);
+    let (requests, _) = host.turn(&mut pair);
+    pair.stalled = true;
+    host.session.respond(requests[0], Response::new(()));
+    for _ in 0..3_000 {
+        host.session.push(requests[0], Bytes::from_static(b"yyyyyyyyyyyyyyyyyyyy"));
+        host.session.flush(pair.now);
+    }
+    host.session.end(requests[0], None);
+    host.turn(&mut pair);
+    pair.unstall();
+    host.turn(&mut pair);
+    let received = pair.received(client);
+    let (_, body) = received.split_once("\r\n\r\n").expect("an answer");
+    assert_eq!(body.matches('y').count(), 60_000);
+    pair.assert_quiet();
+}
+
+#[test]
+fn who_waits_for_a_host_that_is_removed_is_served_by_it() {
+    let mut pair = Pair::new(&config(2, ""));
+    pair.on_connect = OnConnect::Hang;
+    let clients = [pair.connect(), pair.connect()];
+    clients.iter().for_each(|client| pair.send(*client, GET));
+    let hosts = pair.upstreams.clone();
+    pair.engine.handle_config(pair::config(&config(1, "")), pair.now);
+    pair.pump();
+    for conn in &hosts {
+        pair.connected(*conn);
+        pair.pump();
+        let mut host = Host::new(&pair);
+        host.conn = *conn;
+        let (requests, _) = host.turn(&mut pair);
+        assert_eq!(requests.len(), 1);
+        host.answer(requests[0], b"ok");
+        host.turn(&mut pair);
+    }
+    assert_eq!(pair.upstreams.len(), 2);
+    assert!(clients.iter().all(|client| pair.received(*client).contains("\r\nok\r\n")));
     pair.assert_quiet();
 }

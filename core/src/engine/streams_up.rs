@@ -54,7 +54,7 @@ impl Engine {
             let Some(session) = conn.session() else { break };
             let room = if last { 0 } else { session.room() };
             let idle = session.streams() == 0;
-            let done = session.is_leaving() || last;
+            let over = session.is_leaving() || last;
             let Some(cluster) = self.clusters.get_mut(cluster_id) else { break };
             let (breakers, shared) = (&cluster.config.breakers[priority], &cluster.shared.priorities[priority]);
             let is_full = || shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections;
@@ -63,16 +63,18 @@ impl Engine {
             let (removed, stale) = (cluster.removed, !is_same_security(&security, &cluster.config.tls));
             let Some(host) = cluster.hosts.get_mut(host_id) else { break };
             // What was encrypted in another way, or not at all, is not for requests of the present config.
-            let done = done || removed || host.removed || stale || (wanted_elsewhere && host.pool(kind).waiting() == 0);
-            host.pool(kind).set_shared(id, room > 0 && !done);
-            if idle && done {
-                self.close_upstream(id, now);
-                break;
-            }
+            let over = over || stale;
             let exchanges = &self.exchanges;
             let suits = |next: &ExchangeId| !used || exchanges.get(*next).is_none_or(|exchange| !exchange.attempt.fresh);
-            let next = if room > 0 && !done { host.pool(kind).next_waiting(suits) } else { None };
+            // Who waits for a host that is to go is still served by it: nothing else would.
+            let next = if room > 0 && !over { host.pool(kind).next_waiting(suits) } else { None };
+            let unwanted = over || removed || host.removed;
+            host.pool(kind).set_shared(id, room > 0 && !unwanted);
             let Some(next) = next else {
+                if idle && (unwanted || wanted_elsewhere) {
+                    self.close_upstream(id, now);
+                    break;
+                }
                 let idle_timeout = cluster.config.idle_timeout.filter(|_| idle);
                 if let (Some(idle), Some(Connection::Upstream(conn))) = (idle_timeout, self.connections.get_mut(id)) {
                     conn.deadlines.set(UpstreamDeadline::Idle, now + idle, Owner::Upstream(id), &mut self.timers);

@@ -76,6 +76,11 @@ impl ResetBy {
     }
 }
 
+/// What small frames on streams that wait for a slow reader may cost, as `h2` counts it: what they lack of 256 bytes.
+fn small_frames(options: &Http2Options) -> usize {
+    limit::SMALL_FRAMES.max(4 * options.connection_window as usize)
+}
+
 enum Role {
     Opening(Box<server::Handshake<Pipe, Bytes>>),
     Server(Box<server::Connection<Pipe, Bytes>>),
@@ -136,7 +141,7 @@ impl Session {
             .max_header_list_size(options.max_header_bytes)
             .header_table_size(options.header_table_size)
             .max_send_buffer_size(limit::STREAM_SEND_BUFFER)
-            .data_frame_budget(limit::SMALL_DATA_OVERHEAD.max(options.connection_window as usize / 2))
+            .data_frame_budget(small_frames(options))
             .max_pending_accept_reset_streams(limit::PREMATURE_RESET_STREAMS as usize)
             .max_concurrent_reset_streams(limit::RESET_STREAMS_KEPT)
             .reset_stream_duration(REMEMBERED);
@@ -159,7 +164,7 @@ impl Session {
             .max_header_list_size(options.max_header_bytes)
             .header_table_size(options.header_table_size)
             .max_send_buffer_size(limit::STREAM_SEND_BUFFER)
-            .data_frame_budget(limit::SMALL_DATA_OVERHEAD.max(options.connection_window as usize / 2))
+            .data_frame_budget(small_frames(options))
             .max_concurrent_reset_streams(limit::RESET_STREAMS_KEPT)
             .enable_push(false)
             .reset_stream_duration(REMEMBERED);
