@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, fmt, registry, reload};
 
@@ -34,7 +34,13 @@ impl Level {
         }
     }
 
-    fn filter(self) -> LevelFilter {
+    /// What `h2` says of its peers is theirs to make it say: it is heard only by who asks for everything.
+    fn filter(self) -> Targets {
+        let h2 = if matches!(self, Level::Trace | Level::Debug) { self.level() } else { LevelFilter::OFF };
+        Targets::new().with_default(self.level()).with_target("h2", h2)
+    }
+
+    fn level(self) -> LevelFilter {
         match self {
             Level::Trace => LevelFilter::TRACE,
             Level::Debug => LevelFilter::DEBUG,
@@ -46,7 +52,7 @@ impl Level {
     }
 }
 
-static HANDLE: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+static HANDLE: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 static CURRENT: std::sync::Mutex<Level> = std::sync::Mutex::new(Level::Info);
 
 /// Starts logging. A second call only sets the level.
