@@ -161,6 +161,7 @@ impl Engine {
             Err(reject) => self.reject(id, reject, now),
             Ok(_) => self.serve(id, now),
         }
+        self.forget_dead_timers();
     }
 
     fn exchange_of(&mut self, conn: ConnId, stream: StreamKey) -> Option<ExchangeId> {

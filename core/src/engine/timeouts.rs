@@ -93,10 +93,10 @@ impl Engine {
         }
     }
 
-    /// Connections that are gone leave entries behind. When those are the most, they are thrown away, which
-    /// costs each connection a constant share.
+    /// Connections that are gone, and exchanges on streams, leave entries behind. When those are the most, they are thrown
+    /// away, which costs each a constant share.
     pub(super) fn forget_dead_timers(&mut self) {
-        if self.timers.len() > 1024 + 8 * self.connections.len() {
+        if self.timers.len() > 1024 + 8 * (self.connections.len() + self.exchanges.len()) {
             let (connections, exchanges) = (&self.connections, &self.exchanges);
             self.timers.retain(|owner| match owner {
                 Owner::Downstream(id) | Owner::Upstream(id) | Owner::Exchange(id) => connections.contains_key(id),
