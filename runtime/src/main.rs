@@ -9,9 +9,6 @@ use weir::start::check;
 use weir::tls::{Environment, Table};
 use weir_core::config::v3;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // A panic is a broken invariant of our own: better no process than one that goes on without a worker.
     std::panic::set_hook(Box::new(|panic| {
