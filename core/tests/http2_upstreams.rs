@@ -9,6 +9,8 @@ use http::Response;
 use pair::{OnConnect, Pair, bootstrap, cluster};
 use weir_core::http2::{Http2Options, Session, SessionEvent, StreamKey};
 use weir_core::id::{ConnId, ExchangeId};
+use weir_core::stats::Scope;
+use weir_core::time::Duration;
 
 /// One connection of a host.
 struct Host {
@@ -256,4 +258,29 @@ fn who_waits_for_a_host_that_is_removed_is_served_by_it() {
     assert_eq!(pair.upstreams.len(), 2);
     assert!(clients.iter().all(|client| pair.received(*client).contains("\r\nok\r\n")));
     pair.assert_quiet();
+}
+
+#[test]
+fn a_host_that_answers_pings_is_kept_and_one_that_does_not_is_left() {
+    let keepalive = config(1, "")
+        .replace("http2_protocol_options: {}", "http2_protocol_options: { connection_keepalive: { interval: 10s, timeout: 2s } }");
+    let mut pair = Pair::new(&keepalive);
+    let client = pair.connect();
+    pair.send(client, GET);
+    let mut host = Host::new(&pair);
+    let (requests, _) = host.turn(&mut pair);
+    host.answer(requests[0], b"ok");
+    host.turn(&mut pair);
+    for _ in 0..20 {
+        pair.advance(Duration::from_secs(5));
+        host.turn(&mut pair);
+        pair.advance(Duration::from_secs(5));
+        host.turn(&mut pair);
+        assert!(!pair.is_closed(host.conn));
+    }
+    pair.advance(Duration::from_millis(11_999));
+    assert!(!pair.is_closed(host.conn), "a PING has its timeout");
+    pair.advance(Duration::from_millis(1));
+    assert!(pair.is_closed(host.conn));
+    assert_eq!(pair.stat(Scope::Cluster, "http2.keepalive_timeout"), 1);
 }

@@ -89,8 +89,6 @@ pub struct Downstream {
     pub told: bool,
     /// How many bytes more are read and dropped before it closes.
     pub patience: usize,
-    /// A PING was sent to see whether it is there.
-    pub asked: bool,
     /// The client asked for that: it sends nothing more.
     pub client_closes: bool,
     /// The connection manager as of the latest request.

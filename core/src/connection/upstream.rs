@@ -87,8 +87,6 @@ pub struct Upstream {
     pub since: Instant,
     /// Requests sent.
     pub requests: u32,
-    /// A PING was sent to see whether it is there.
-    pub asked: bool,
     /// May not be used again after this response.
     pub last: bool,
 }

@@ -139,7 +139,6 @@ impl Engine {
                     deadlines,
                     since: now,
                     requests: 0,
-                    asked: false,
                     last: false,
                 }))
             });

@@ -67,7 +67,6 @@ impl Engine {
             last: false,
             told: false,
             patience: usize::MAX,
-            asked: false,
             client_closes: false,
             manager,
             chain,

@@ -5,7 +5,7 @@ use super::taped::{discard, log_body, log_bytes};
 use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase};
 use crate::exchange::ResponsePhase;
 use crate::http2::frames::Run;
-use crate::http2::{Breach, ResetBy, Session, SessionEvent, StreamKey, head};
+use crate::http2::{Alive, Breach, ResetBy, Session, SessionEvent, StreamKey, head};
 use crate::id::{ConnId, ExchangeId};
 use crate::limit;
 use crate::stats::HttpStat;
@@ -29,13 +29,13 @@ impl Engine {
         if !preface.is_empty() {
             session.recv(Bytes::copy_from_slice(preface), now, |_| {});
         }
-        let keepalive = session.keepalive();
+        let look = session.keep_alive_begins_in();
         conn.phase = DownstreamPhase::Http2(Box::new(session));
         conn.is_http2 = true;
         conn.deadlines.clear(DownstreamDeadline::Head);
         conn.idle_since = now;
-        if let Some(keepalive) = keepalive {
-            conn.deadlines.set(DownstreamDeadline::Keepalive, now + keepalive.interval, Owner::Downstream(id), &mut self.timers);
+        if let Some(look) = look {
+            conn.deadlines.set(DownstreamDeadline::Keepalive, now + look, Owner::Downstream(id), &mut self.timers);
         }
         self.arm_idle(id);
         self.drive_down(id, now);
@@ -320,20 +320,18 @@ impl Engine {
     /// `connection_keepalive`: asks whether the client is there, or has had no answer.
     pub(super) fn keep_alive_down(&mut self, id: ConnId, now: Instant) {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
-        let Some(session) = conn.session() else { return };
-        let Some(keepalive) = session.keepalive() else { return };
-        if session.take_heard() || !conn.asked {
-            conn.asked = true;
-            if let Some(session) = conn.session() {
-                session.ping();
+        match conn.session().and_then(Session::keep_alive) {
+            None => {}
+            Some(Alive::LookIn(time)) => {
+                conn.deadlines.set(DownstreamDeadline::Keepalive, now + time, Owner::Downstream(id), &mut self.timers);
+                self.queue_transmit(id);
             }
-            let wait = keepalive.interval.max(keepalive.timeout);
-            conn.deadlines.set(DownstreamDeadline::Keepalive, now + wait, Owner::Downstream(id), &mut self.timers);
-            return self.queue_transmit(id);
+            Some(Alive::Gone) => {
+                conn.manager.stats.inc(HttpStat::Http2KeepaliveTimeout);
+                self.closed_downstream(id, super::IoFault::Closed, now);
+                self.out.actions.push_back(super::Action::Drop(id));
+            }
         }
-        conn.manager.stats.inc(HttpStat::Http2KeepaliveTimeout);
-        self.closed_downstream(id, super::IoFault::Closed, now);
-        self.out.actions.push_back(super::Action::Drop(id));
     }
 
     /// Takes no new streams on HTTP/2 connections: all of them, or those of a listener.

@@ -8,7 +8,7 @@ use crate::exchange::Failure;
 use crate::http::Scheme;
 use crate::http1::framing::Framing;
 use crate::http2::frames::Run;
-use crate::http2::{ResetBy, Session, SessionEvent, StreamKey, head};
+use crate::http2::{Alive, ResetBy, Session, SessionEvent, StreamKey, head};
 use crate::id::{ConnId, ExchangeId};
 use crate::plant::{Plant, is_planted};
 use crate::stats::ClusterStat;
@@ -36,8 +36,8 @@ impl Engine {
         };
         cluster.stats.inc(ClusterStat::CxHttp2Total);
         let session = Session::client(options);
-        if let Some(keepalive) = session.keepalive() {
-            conn.deadlines.set(UpstreamDeadline::Keepalive, now + keepalive.interval, Owner::Upstream(id), &mut self.timers);
+        if let Some(look) = session.keep_alive_begins_in() {
+            conn.deadlines.set(UpstreamDeadline::Keepalive, now + look, Owner::Upstream(id), &mut self.timers);
         }
         conn.phase = UpstreamPhase::Http2(Box::new(session));
         self.queue_transmit(id);
@@ -364,19 +364,18 @@ impl Engine {
     /// `connection_keepalive`: asks whether the host is there, or has had no answer.
     pub(super) fn keep_alive_up(&mut self, id: ConnId, now: Instant) {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
-        let asked = conn.asked;
-        let Some(session) = conn.session() else { return };
-        let Some(keepalive) = session.keepalive() else { return };
-        if session.take_heard() || !asked {
-            session.ping();
-            conn.asked = true;
-            let wait = keepalive.interval.max(keepalive.timeout);
-            conn.deadlines.set(UpstreamDeadline::Keepalive, now + wait, Owner::Upstream(id), &mut self.timers);
-            return self.queue_transmit(id);
+        match conn.session().and_then(Session::keep_alive) {
+            None => {}
+            Some(Alive::LookIn(time)) => {
+                conn.deadlines.set(UpstreamDeadline::Keepalive, now + time, Owner::Upstream(id), &mut self.timers);
+                self.queue_transmit(id);
+            }
+            Some(Alive::Gone) => {
+                if let Some(cluster) = self.clusters.get(conn.cluster) {
+                    cluster.stats.inc(ClusterStat::Http2KeepaliveTimeout);
+                }
+                self.drop_upstream(id, now);
+            }
         }
-        if let Some(cluster) = self.clusters.get(conn.cluster) {
-            cluster.stats.inc(ClusterStat::Http2KeepaliveTimeout);
-        }
-        self.drop_upstream(id, now);
     }
 }

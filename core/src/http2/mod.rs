@@ -7,6 +7,7 @@
 //! The crate speaks the protocol; what it leaves to its user is here: the limits that it lacks ([`guard`]), what an
 //! input log and its digest need to know of frames ([`frames`]), and the way between its heads and ours ([`head`]).
 
+mod alive;
 pub mod frames;
 pub mod guard;
 pub mod head;
@@ -15,6 +16,7 @@ mod ready;
 mod session;
 mod stream;
 
+pub use alive::Alive;
 pub use guard::{Breach, Guard};
 pub use session::{ResetBy, Session, SessionEvent};
 pub use stream::StreamKey;

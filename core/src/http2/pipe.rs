@@ -20,8 +20,6 @@ pub(super) struct Buffers {
     pub(super) output: BytesMut,
     /// It has sent its last byte.
     pub(super) eof: bool,
-    /// `h2` has sent its last byte.
-    pub(super) shut: bool,
     /// `h2` was told to wait.
     pub(super) blocked: bool,
 }
@@ -83,7 +81,6 @@ impl AsyncWrite for Pipe {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.lock().shut = true;
         Poll::Ready(Ok(()))
     }
 }

@@ -8,17 +8,18 @@
 mod reading;
 mod writing;
 
+use crate::http2::Http2Options;
+use crate::http2::alive::{Alive, KeepAlive};
 use crate::http2::frames::FrameScanner;
 use crate::http2::guard::{Breach, Guard};
 use crate::http2::pipe::Pipe;
 use crate::http2::ready::{ReadyList, Token};
 use crate::http2::stream::{End, Stream, StreamKey};
-use crate::http2::{Http2Options, Keepalive};
 use crate::id::ExchangeId;
 use crate::limit;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use bytes::Bytes;
-use h2::{Ping, PingPong, Reason, client, server};
+use h2::{Reason, client, server};
 use http::{HeaderMap, Request, Response};
 use slotmap::SlotMap;
 use std::collections::{BTreeSet, VecDeque};
@@ -113,11 +114,8 @@ pub struct Session {
     leaving: bool,
     /// Why we break it off.
     breach: Option<Breach>,
-    pings: Option<PingPong>,
-    /// Frames were received since the last look.
-    heard: bool,
+    alive: KeepAlive,
     max_concurrent: u32,
-    keepalive: Option<Keepalive>,
     /// Client: numbers of streams whose answer has come to its end.
     whole: BTreeSet<u32>,
     /// The connection is over, which is to be told: an error if it did not end well.
@@ -199,15 +197,13 @@ impl Session {
             peer_leaves: false,
             leaving: false,
             breach: None,
-            pings: None,
-            heard: false,
+            alive: KeepAlive::new(options.keepalive),
             max_concurrent: options.max_concurrent_streams,
-            keepalive: options.keepalive,
             whole: BTreeSet::new(),
             over: None,
         };
         if let Role::Client { connection, .. } = &mut session.role {
-            session.pings = connection.ping_pong();
+            session.alive.pings = connection.ping_pong();
         }
         session
     }
@@ -273,11 +269,6 @@ impl Session {
         }
     }
 
-    /// Client: whether the server takes extended CONNECT.
-    pub fn has_extended_connect(&self) -> bool {
-        matches!(&self.role, Role::Client { requests, .. } if requests.is_extended_connect_protocol_enabled())
-    }
-
     /// Takes no more streams: GOAWAY, in two steps.
     pub fn leave(&mut self) {
         if self.leaving {
@@ -323,24 +314,16 @@ impl Session {
         matches!(self.role, Role::Closed)
     }
 
-    /// `connection_keepalive`.
-    pub fn keepalive(&self) -> Option<Keepalive> {
-        self.keepalive
+    /// `connection_keepalive`: when to look for the first time whether the peer is there.
+    pub fn keep_alive_begins_in(&self) -> Option<Duration> {
+        self.alive.begins_in()
     }
 
-    /// Whether something was received since the last time.
-    pub fn take_heard(&mut self) -> bool {
-        std::mem::take(&mut self.heard)
-    }
-
-    /// Sends a PING. What it is answered with counts as heard.
-    pub fn ping(&mut self) {
-        if let Some(pings) = &mut self.pings {
-            // One that is still under way is as good.
-            let _ = pings.send_ping(Ping::opaque());
-            let _ = pings.poll_pong(&mut Context::from_waker(&self.waker));
-        }
+    /// The time to look has come.
+    pub fn keep_alive(&mut self) -> Option<Alive> {
+        let looked = self.alive.look(&mut Context::from_waker(&self.waker));
         self.token.queue();
+        looked
     }
 
     /// Whether there is something to do: to be flushed, or to ask [`Self::poll_event`] for.

@@ -41,7 +41,7 @@ impl Session {
                 breach = breach.or(guard.setting(id, value).err());
             }
         });
-        self.heard = true;
+        self.alive.heard = true;
         match breach {
             // Nothing of it is worth an answer, or memory.
             Some(breach) => self.break_off(breach),
@@ -98,7 +98,7 @@ impl Session {
                 Poll::Pending => None,
                 Poll::Ready(Err(error)) => self.close(Some(&error)),
                 Poll::Ready(Ok(mut connection)) => {
-                    self.pings = connection.ping_pong();
+                    self.alive.pings = connection.ping_pong();
                     if self.leaving {
                         connection.graceful_shutdown();
                     }

@@ -72,11 +72,6 @@ impl Session {
         changed
     }
 
-    /// Whether the body of the peer is left where it is.
-    pub fn is_paused(&self, key: StreamKey) -> bool {
-        self.streams.get(key).is_some_and(|stream| stream.paused)
-    }
-
     /// The exchange has ended: what is queued is sent, and the stream is forgotten.
     pub fn release(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else { return };
@@ -183,10 +178,5 @@ impl Session {
     /// Exchanges that were sent something, and how much waits on each.
     pub fn take_moved(&mut self) -> Vec<(ExchangeId, usize)> {
         std::mem::take(&mut self.moved)
-    }
-
-    /// Whether h2 has shut the sending side down.
-    pub fn is_shut(&self) -> bool {
-        self.pipe.lock().shut
     }
 }
