@@ -60,8 +60,8 @@ pub(super) struct Stream {
     /// Client: before the response.
     pub(super) response: Option<ResponseFuture>,
     pub(super) body: Option<RecvStream>,
-    /// Client: its number.
-    pub(super) number: u32,
+    /// Client: its number; a server's streams have none here.
+    pub(super) number: Option<u32>,
     pub(super) send: Option<SendStream<Bytes>>,
     pub(super) head: Option<Box<Response<()>>>,
     queue: VecDeque<Bytes>,
@@ -88,7 +88,7 @@ impl Stream {
             respond: None,
             response: None,
             body: None,
-            number: 0,
+            number: None,
             send: None,
             head: None,
             queue: VecDeque::new(),
@@ -120,7 +120,10 @@ impl Stream {
         let mut received = self.receive_next(&mut context);
         // RFC 9113 section 8.1: a server may have no interest in the rest of a request that it has answered. The answer
         // counts all the same.
-        if matches!(received, Received::Reset(ResetBy::Peer(Reason::NO_ERROR))) && self.body.is_some() && whole.contains(&self.number) {
+        if matches!(received, Received::Reset(ResetBy::Peer(Reason::NO_ERROR)))
+            && self.body.is_some()
+            && self.number.is_some_and(|number| whole.contains(&number))
+        {
             (self.body, self.received_all) = (None, true);
             received = Received::End(None);
         }
@@ -139,7 +142,7 @@ impl Stream {
             return received;
         }
         // A server's answer that we leave where it is must not be lost to the reset behind it.
-        if self.response.is_some() || (self.paused && !self.received_all && self.respond.is_none() && self.is_client()) {
+        if self.response.is_some() || (self.paused && !self.received_all && self.is_client()) {
             return Received::Nothing;
         }
         match self.poll_reset(context) {
@@ -149,7 +152,7 @@ impl Stream {
     }
 
     fn is_client(&self) -> bool {
-        matches!(self.end, End::Sent) || self.send.is_some()
+        self.number.is_some()
     }
 
     fn receive_message(&mut self, context: &mut Context<'_>) -> Option<Received> {

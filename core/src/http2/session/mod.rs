@@ -219,7 +219,7 @@ impl Session {
         let ready = &self.ready;
         let key = self.streams.insert_with_key(|key| {
             let mut stream = Stream::new(Token::new(key, ready), now);
-            stream.number = response.stream_id().as_u32();
+            stream.number = Some(response.stream_id().as_u32());
             stream.response = Some(response);
             stream.send = Some(send);
             if end {

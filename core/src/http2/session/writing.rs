@@ -110,7 +110,9 @@ impl Session {
 
     fn forget(&mut self, key: StreamKey) -> Option<Stream> {
         let stream = self.streams.remove(key)?;
-        self.whole.remove(&stream.number);
+        if let Some(number) = stream.number {
+            self.whole.remove(&number);
+        }
         Some(stream)
     }
 
