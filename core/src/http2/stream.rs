@@ -12,7 +12,7 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Response};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -60,8 +60,8 @@ pub(super) struct Stream {
     /// Client: before the response.
     pub(super) response: Option<ResponseFuture>,
     pub(super) body: Option<RecvStream>,
-    /// Client: its number; a server's streams have none here.
-    pub(super) number: Option<u32>,
+    /// We have asked; else we are to answer.
+    is_client: bool,
     pub(super) send: Option<SendStream<Bytes>>,
     pub(super) head: Option<Box<Response<()>>>,
     queue: VecDeque<Bytes>,
@@ -79,7 +79,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(token: Arc<Token>, now: Instant) -> Stream {
+    fn new(token: Arc<Token>, now: Instant) -> Stream {
         let waker = token.waker();
         Stream {
             exchange: None,
@@ -88,7 +88,7 @@ impl Stream {
             respond: None,
             response: None,
             body: None,
-            number: None,
+            is_client: false,
             send: None,
             head: None,
             queue: VecDeque::new(),
@@ -103,6 +103,18 @@ impl Stream {
         }
     }
 
+    /// A request that a client has sent.
+    pub(super) fn asked(token: Arc<Token>, respond: SendResponse<Bytes>, body: Option<RecvStream>, now: Instant) -> Stream {
+        let received_all = body.is_none();
+        Stream { respond: Some(respond), body, received_all, ..Stream::new(token, now) }
+    }
+
+    /// A request that we have sent; `whole` if nothing follows its head.
+    pub(super) fn asking(token: Arc<Token>, response: ResponseFuture, send: SendStream<Bytes>, whole: bool, now: Instant) -> Stream {
+        let end = if whole { End::Sent } else { End::Open };
+        Stream { is_client: true, response: Some(response), send: Some(send), end, ..Stream::new(token, now) }
+    }
+
     /// Queues a piece of a body.
     pub(super) fn push(&mut self, piece: Bytes) {
         self.queued += piece.len();
@@ -110,23 +122,13 @@ impl Stream {
     }
 
     /// What has come, one thing at a time; it puts itself on the ready list again if there may be more.
-    /// `whole` are the numbers of streams whose answer has come to its end.
-    pub(super) fn receive(&mut self, whole: &BTreeSet<u32>) -> Received {
+    pub(super) fn receive(&mut self) -> Received {
         if self.dead {
             return Received::Nothing;
         }
         let waker = self.waker.clone();
         let mut context = Context::from_waker(&waker);
-        let mut received = self.receive_next(&mut context);
-        // RFC 9113 section 8.1: a server may have no interest in the rest of a request that it has answered. The answer
-        // counts all the same.
-        if matches!(received, Received::Reset(ResetBy::Peer(Reason::NO_ERROR)))
-            && self.body.is_some()
-            && self.number.is_some_and(|number| whole.contains(&number))
-        {
-            (self.body, self.received_all) = (None, true);
-            received = Received::End(None);
-        }
+        let received = self.receive_next(&mut context);
         match &received {
             Received::Nothing => {}
             Received::Reset(_) => self.dead = true,
@@ -142,17 +144,13 @@ impl Stream {
             return received;
         }
         // A server's answer that we leave where it is must not be lost to the reset behind it.
-        if self.response.is_some() || (self.paused && !self.received_all && self.is_client()) {
+        if self.response.is_some() || (self.paused && !self.received_all && self.is_client) {
             return Received::Nothing;
         }
         match self.poll_reset(context) {
             Poll::Ready(by) => Received::Reset(by),
             Poll::Pending => Received::Nothing,
         }
-    }
-
-    fn is_client(&self) -> bool {
-        self.number.is_some()
     }
 
     fn receive_message(&mut self, context: &mut Context<'_>) -> Option<Received> {

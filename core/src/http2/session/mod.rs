@@ -14,7 +14,7 @@ use crate::http2::frames::FrameScanner;
 use crate::http2::guard::{Breach, Guard};
 use crate::http2::pipe::Pipe;
 use crate::http2::ready::{ReadyList, Token};
-use crate::http2::stream::{End, Stream, StreamKey};
+use crate::http2::stream::{Stream, StreamKey};
 use crate::id::ExchangeId;
 use crate::limit;
 use crate::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use h2::{Reason, client, server};
 use http::{HeaderMap, Request, Response};
 use slotmap::SlotMap;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -116,8 +116,6 @@ pub struct Session {
     breach: Option<Breach>,
     alive: KeepAlive,
     max_concurrent: u32,
-    /// Client: numbers of streams whose answer has come to its end.
-    whole: BTreeSet<u32>,
     /// The connection is over, which is to be told: an error if it did not end well.
     over: Option<Option<String>>,
 }
@@ -199,7 +197,6 @@ impl Session {
             breach: None,
             alive: KeepAlive::new(options.keepalive),
             max_concurrent: options.max_concurrent_streams,
-            whole: BTreeSet::new(),
             over: None,
         };
         if let Role::Client { connection, .. } = &mut session.role {
@@ -217,16 +214,7 @@ impl Session {
         }
         let (response, send) = requests.send_request(head, end)?;
         let ready = &self.ready;
-        let key = self.streams.insert_with_key(|key| {
-            let mut stream = Stream::new(Token::new(key, ready), now);
-            stream.number = Some(response.stream_id().as_u32());
-            stream.response = Some(response);
-            stream.send = Some(send);
-            if end {
-                stream.end = End::Sent;
-            }
-            stream
-        });
+        let key = self.streams.insert_with_key(|key| Stream::asking(Token::new(key, ready), response, send, end, now));
         self.streams[key].token.queue();
         Ok(key)
     }

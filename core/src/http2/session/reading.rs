@@ -1,7 +1,7 @@
 //! What a peer says: bytes to frames to events, a poll for each waker.
 
 use super::{Role, Session, SessionEvent};
-use crate::http2::frames::{END_STREAM, Run, kind};
+use crate::http2::frames::{Run, kind};
 use crate::http2::guard::Breach;
 use crate::http2::ready::Token;
 use crate::http2::stream::{Received, Stream, StreamKey};
@@ -22,16 +22,10 @@ impl Session {
     /// Bytes have come. `tell` is told what they are, in order. Ask [`Self::poll_event`] what they mean.
     pub fn recv(&mut self, bytes: Bytes, now: Instant, mut tell: impl FnMut(Run<'_>)) {
         let (guard, peer_leaves, mut breach) = (&mut self.guard, &mut self.peer_leaves, None);
-        let mut whole = matches!(self.role, Role::Client { .. }).then_some(&mut self.whole);
         self.incoming.scan(&bytes, |run| {
             tell(run);
             if let Run::Frame(frame) = run {
                 *peer_leaves |= frame.kind == kind::GOAWAY;
-                if let (Some(whole), kind::DATA | kind::HEADERS) = (&mut whole, frame.kind)
-                    && frame.flags & END_STREAM != 0
-                {
-                    whole.insert(frame.stream);
-                }
                 breach = breach.or(guard.received(frame, now).err());
             }
             if let Run::PseudoTrailer = run {
@@ -76,7 +70,7 @@ impl Session {
                 stream.dirty = true;
                 self.dirty.push_back(key);
             }
-            match stream.receive(&self.whole) {
+            match stream.receive() {
                 Received::Nothing => {}
                 Received::Interim(head) => return Some(SessionEvent::Interim { stream: key, head }),
                 Received::Response(head, end) => return Some(SessionEvent::Response { stream: key, head, end }),
@@ -148,13 +142,8 @@ impl Session {
         let (parts, body) = request.into_parts();
         let end = body.is_end_stream();
         let ready = &self.ready;
-        let key = self.streams.insert_with_key(|key| {
-            let mut stream = Stream::new(Token::new(key, ready), now);
-            stream.respond = Some(respond);
-            stream.body = (!end).then_some(body);
-            stream.received_all = end;
-            stream
-        });
+        let body = (!end).then_some(body);
+        let key = self.streams.insert_with_key(|key| Stream::asked(Token::new(key, ready), respond, body, now));
         // So that it is noticed when the client gives up.
         self.streams[key].token.queue();
         SessionEvent::Request { stream: key, head: Box::new(Request::from_parts(parts, ())), end }

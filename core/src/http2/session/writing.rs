@@ -77,7 +77,7 @@ impl Session {
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.exchange = None;
         if stream.is_flushed() {
-            self.forget(key);
+            self.streams.remove(key);
         } else if !stream.dirty {
             stream.dirty = true;
             self.dirty.push_back(key);
@@ -103,17 +103,9 @@ impl Session {
 
     /// Ends the stream now.
     pub fn reset(&mut self, key: StreamKey, reason: Reason) {
-        if let Some(mut stream) = self.forget(key) {
+        if let Some(mut stream) = self.streams.remove(key) {
             stream.reset(reason);
         }
-    }
-
-    fn forget(&mut self, key: StreamKey) -> Option<Stream> {
-        let stream = self.streams.remove(key)?;
-        if let Some(number) = stream.number {
-            self.whole.remove(&number);
-        }
-        Some(stream)
     }
 
     /// A stream of the peer has ended, by its reset if `early`.
@@ -152,7 +144,7 @@ impl Session {
                 Err(_) => stream.token.queue(),
             }
             if stream.exchange.is_none() && stream.is_flushed() {
-                self.forget(key);
+                self.streams.remove(key);
             }
         }
         any
