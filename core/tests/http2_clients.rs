@@ -8,6 +8,7 @@ use http::Request;
 use pair::{Pair, bootstrap, cluster};
 use weir_core::http2::{Http2Options, Session, SessionEvent, StreamKey};
 use weir_core::id::{ConnId, ExchangeId};
+use weir_core::stats::Scope;
 
 /// One client's connection.
 struct Client {
@@ -70,4 +71,30 @@ fn a_client_that_gives_up_is_heard_though_its_body_waits() {
     client.turn(&mut pair);
     assert!(pair.is_closed(upstream), "the request is cancelled");
     assert_eq!(pair.engine.exchanges(), 0);
+}
+
+#[test]
+fn a_connection_is_counted_with_the_version_that_it_speaks() {
+    let mut pair = Pair::new(&config());
+    let counts = |pair: &Pair| {
+        [
+            "downstream_cx_active",
+            "downstream_cx_http1_total",
+            "downstream_cx_http1_active",
+            "downstream_cx_http2_total",
+            "downstream_cx_http2_active",
+        ]
+        .map(|name| pair.stat(Scope::Http, name))
+    };
+    let idle = pair.connect();
+    assert_eq!(counts(&pair), [1, 0, 0, 0, 0]);
+    let mut client = Client::new(&mut pair);
+    client.ask("GET", &pair);
+    client.turn(&mut pair);
+    assert_eq!(counts(&pair), [2, 0, 0, 1, 1]);
+    pair.send(idle, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(counts(&pair), [2, 1, 1, 1, 1]);
+    pair.reset(idle);
+    pair.reset(client.conn);
+    assert_eq!(counts(&pair), [0, 1, 0, 1, 0]);
 }

@@ -9,10 +9,12 @@
 
 use super::{PartialHead, Wire};
 use crate::exchange::ManagerState;
+use crate::http::Version;
 use crate::http1::body::Decoder;
 use crate::http2::Session;
 use crate::id::{ExchangeId, ListenerId};
 use crate::record::Addresses;
+use crate::stats::HttpStat;
 use crate::time::Instant;
 use crate::timer::Deadlines;
 use crate::tls_info::TlsInfo;
@@ -67,8 +69,8 @@ pub struct Downstream {
     pub addresses: Addresses,
     /// Its number in the process.
     pub number: u64,
-    /// It speaks HTTP/2.
-    pub is_http2: bool,
+    /// The version that it speaks, once that is known.
+    pub version: Option<Version>,
     /// What it is doing.
     pub phase: DownstreamPhase,
     /// Reads the request body of the current exchange.
@@ -107,6 +109,26 @@ impl Downstream {
             DownstreamPhase::Http2(session) => session.streams() == 0,
             _ => false,
         }
+    }
+
+    /// It turns out to speak this version, and is counted with it.
+    pub fn speaks(&mut self, version: Version) {
+        if self.version.replace(version).is_none() {
+            let counts = match version {
+                Version::Http2 => [HttpStat::CxHttp2Total, HttpStat::CxHttp2Active],
+                Version::Http10 | Version::Http11 => [HttpStat::CxHttp1Total, HttpStat::CxHttp1Active],
+            };
+            counts.into_iter().for_each(|count| self.manager.stats.inc(count));
+        }
+    }
+
+    /// The gauges that count it while it is there.
+    pub fn gauges(&self) -> impl Iterator<Item = HttpStat> + use<> {
+        let of_version = self.version.map(|version| match version {
+            Version::Http2 => HttpStat::CxHttp2Active,
+            Version::Http10 | Version::Http11 => HttpStat::CxHttp1Active,
+        });
+        std::iter::once(HttpStat::CxActive).chain(of_version)
     }
 
     /// Its streams, if it speaks HTTP/2.

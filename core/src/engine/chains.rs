@@ -7,6 +7,7 @@
 use crate::config::{FilterChain, Listener};
 use crate::exchange::ManagerState;
 use crate::listener::{Arrival, ChainMatch, choose};
+use crate::stats::HttpStat;
 use std::sync::Arc;
 
 /// The chains of one listener, by place.
@@ -94,10 +95,12 @@ impl Chains {
         self.get(place).is_some_and(|chain| chain.gone)
     }
 
-    /// A connection came in by this chain.
-    pub(super) fn joined(&mut self, place: usize) {
+    /// A connection comes in by this chain, and is counted there.
+    pub(super) fn join(&mut self, place: usize) {
         if let Some(chain) = self.places.get_mut(place) {
             chain.connections += 1;
+            chain.manager.stats.inc(HttpStat::CxTotal);
+            chain.manager.stats.inc(HttpStat::CxActive);
         }
     }
 

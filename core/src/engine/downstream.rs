@@ -46,17 +46,14 @@ impl Engine {
         listener.stats.inc(ListenerStat::CxTotal);
         listener.stats.inc(ListenerStat::CxActive);
         if let Some(chain) = chain {
-            listener.chains.joined(chain);
-            for stat in [HttpStat::CxTotal, HttpStat::CxActive, HttpStat::CxHttp1Total, HttpStat::CxHttp1Active] {
-                manager.stats.inc(stat);
-            }
+            listener.chains.join(chain);
         }
         let conn = Downstream {
             wire: Wire::default(),
             listener: on,
             addresses,
             number: self.answers.number(|| self.shared.number_connection()),
-            is_http2: false,
+            version: None,
             phase: DownstreamPhase::Head(PartialHead::default()),
             body: Decoder::default(),
             deadlines: Deadlines::default(),
@@ -299,8 +296,7 @@ impl Engine {
         // Who left before its chain was known was nobody's.
         if conn.chain.is_some() {
             stats.inc(HttpStat::CxDestroy);
-            stats.dec(HttpStat::CxActive);
-            stats.dec(if conn.is_http2 { HttpStat::CxHttp2Active } else { HttpStat::CxHttp1Active });
+            conn.gauges().for_each(|gauge| stats.dec(gauge));
         }
         stats.time(Timing::Connection, now.since(conn.since).as_millis() as u64);
         if let Some(listener) = self.listeners.get_mut(conn.listener) {

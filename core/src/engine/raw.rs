@@ -60,7 +60,7 @@ impl Engine {
             self.start_tunnel(conn_id, id, now);
         }
         // It may have closed its sending side while it waited.
-        let half = matches!(self.connections.get(downstream), Some(Connection::Downstream(conn)) if conn.wire.eof && !conn.is_http2);
+        let half = matches!(self.connections.get(downstream), Some(Connection::Downstream(conn)) if conn.wire.eof && conn.version != Some(Version::Http2));
         if half {
             self.tunnel_eof_from_client(id, now);
         }

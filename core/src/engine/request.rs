@@ -29,8 +29,7 @@ impl Engine {
             && !Arc::ptr_eq(&conn.manager, &chain.manager)
             && !is_planted(Plant::MixedSnapshot)
         {
-            let version = if conn.is_http2 { HttpStat::CxHttp2Active } else { HttpStat::CxHttp1Active };
-            for gauge in [HttpStat::CxActive, version] {
+            for gauge in conn.gauges() {
                 conn.manager.stats.dec(gauge);
                 chain.manager.stats.inc(gauge);
             }
@@ -52,7 +51,7 @@ impl Engine {
         }
         conn.requests += 1;
         conn.deadlines.clear(DownstreamDeadline::Idle);
-        if !conn.is_http2 {
+        if conn.version != Some(Version::Http2) {
             conn.deadlines.clear(DownstreamDeadline::Head);
         }
         let max = exchange.manager.config.max_requests_per_connection;
@@ -77,6 +76,7 @@ impl Engine {
         exchange.deadlines.inherit(std::mem::replace(&mut conn.exchange_alarm, Instant::NEVER));
         exchange.to_head = exchange.request.is_head();
         exchange.manager.stats.inc(HttpStat::RqHttp1Total);
+        conn.speaks(Version::Http11);
         conn.body = Decoder::default();
         match parsed {
             Err(reject) => {

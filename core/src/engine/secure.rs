@@ -7,7 +7,7 @@ use crate::config::DownstreamTls;
 use crate::connection::{Connection, DownstreamDeadline};
 use crate::id::ConnId;
 use crate::listener::{Arrival, Hello};
-use crate::stats::{HttpStat, ListenerStat};
+use crate::stats::ListenerStat;
 use crate::time::Instant;
 use crate::timer::Owner;
 use crate::tls_info::{TlsFault, TlsInfo};
@@ -108,10 +108,7 @@ impl Engine {
         };
         conn.deadlines.clear(DownstreamDeadline::Open);
         (conn.chain, conn.manager, conn.idle_since) = (chosen, Arc::clone(&chain.manager), now);
-        for stat in [HttpStat::CxTotal, HttpStat::CxActive, HttpStat::CxHttp1Total, HttpStat::CxHttp1Active] {
-            conn.manager.stats.inc(stat);
-        }
-        chosen.into_iter().for_each(|place| listener.chains.joined(place));
+        chosen.into_iter().for_each(|place| listener.chains.join(place));
         self.begin_opening(id, now);
         self.opening(id)
     }

@@ -1,17 +1,18 @@
 //! HTTP/2 connections from clients: streams begin, receive and end.
 
 use super::Engine;
-use super::taped::{discard, log_body, log_bytes};
+use super::taped::{discard, log_run};
 use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase};
-use crate::exchange::ResponsePhase;
-use crate::http2::frames::Run;
+use crate::exchange::inbound;
+use crate::http::Version;
+use crate::http1::framing::Framing;
 use crate::http2::{Alive, Breach, ResetBy, Session, SessionEvent, StreamKey, head};
 use crate::id::{ConnId, ExchangeId};
 use crate::limit;
+use crate::record::Flags;
 use crate::stats::HttpStat;
 use crate::time::Instant;
 use crate::timer::Owner;
-use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 use h2::Reason;
 use http::{HeaderMap, Request};
@@ -22,16 +23,12 @@ impl Engine {
     pub(super) fn start_http2(&mut self, id: ConnId, preface: &[u8], now: Instant) {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
         let mut session = Session::server(&conn.manager.config.http2);
-        let stats = &conn.manager.stats;
-        stats.dec(HttpStat::CxHttp1Active);
-        stats.inc(HttpStat::CxHttp2Active);
-        stats.inc(HttpStat::CxHttp2Total);
         if !preface.is_empty() {
             session.recv(Bytes::copy_from_slice(preface), now, |_| {});
         }
         let look = session.keep_alive_begins_in();
         conn.phase = DownstreamPhase::Http2(Box::new(session));
-        conn.is_http2 = true;
+        conn.speaks(Version::Http2);
         conn.deadlines.clear(DownstreamDeadline::Head);
         conn.idle_since = now;
         if let Some(look) = look {
@@ -55,11 +52,7 @@ impl Engine {
             return discard(&mut self.recorder, input);
         }
         let recorder = &mut self.recorder;
-        session.recv(input.split().freeze(), now, |run| match run {
-            Run::Framing(bytes) => log_bytes(recorder, bytes),
-            Run::Body(bytes) => log_body(recorder, bytes),
-            Run::Frame(_) | Run::Setting(..) | Run::PseudoTrailer => {}
-        });
+        session.recv(input.split().freeze(), now, |run| log_run(recorder, run));
         // A head that does not end holds up all that is behind it.
         let in_head = session.is_in_head();
         match (in_head, conn.manager.config.request_headers_timeout, conn.deadlines.get(DownstreamDeadline::Head)) {
@@ -124,26 +117,19 @@ impl Engine {
         exchange.framing = head::framing(&exchange.request.fields, end);
         exchange.request_done = end;
         if let Ok(Some(protocol)) = &read {
-            // From here on it is as HTTP/1 would have said it (RFC 8441 section 5).
-            exchange.request.set_method(b"GET");
-            exchange.request.fields.push(b"connection", b"upgrade");
-            exchange.request.fields.push(b"upgrade", protocol);
-            if protocol.eq_ignore_ascii_case(b"websocket") && exchange.request.fields.get_named(b"sec-websocket-key").is_none() {
-                let nonce = [self.random.websocket.bits().to_be_bytes(), self.random.websocket.bits().to_be_bytes()].concat();
-                let key = base64::engine::general_purpose::STANDARD.encode(nonce);
-                exchange.request.fields.push(b"sec-websocket-key", key.as_bytes());
-            }
+            inbound::translate_connect(&mut exchange.request, protocol, &mut self.random.websocket);
         }
         let tunnels = matches!(read, Ok(Some(_))) || exchange.request.is_connect();
         if tunnels {
             // What the client sends is no body.
-            exchange.framing = crate::http1::framing::Framing::Empty;
+            exchange.framing = Framing::Empty;
             exchange.request_done = true;
         }
         exchange.record.request_end = exchange.request_done.then_some(now);
-        let id = self.exchanges.insert(exchange);
-        let exchange = &mut self.exchanges[id];
-        exchange.owner = Owner::Stream(id);
+        let id = self.exchanges.insert_with_key(|id| {
+            exchange.owner = Owner::Stream(id);
+            exchange
+        });
         if let Some(Connection::Downstream(conn)) = self.connections.get_mut(conn_id) {
             let leaves = leaves || conn.last;
             conn.last = leaves;
@@ -193,26 +179,14 @@ impl Engine {
 
     fn stream_reset(&mut self, conn_id: ConnId, stream: StreamKey, by: ResetBy, now: Instant) {
         let exchange = self.exchange_of(conn_id, stream);
-        let unanswered = exchange.and_then(|id| self.exchanges.get(id)).is_some_and(|exchange| exchange.phase != ResponsePhase::Done);
-        let Some(Connection::Downstream(conn)) = self.connections.get_mut(conn_id) else { return };
-        let stats = Arc::clone(&conn.manager.stats);
-        let Some(session) = conn.session() else { return };
-        if !session.has_left() || session.breach().is_none() {
-            session.count_end(stream, matches!(by, ResetBy::Peer(_) | ResetBy::Refused) && unanswered, now);
-        }
-        if session.breach().is_some() {
-            self.note_breach(conn_id);
-        }
+        let Some(session) = self.connections.get_mut(conn_id).and_then(Connection::session) else { return };
+        let by_client = matches!(by, ResetBy::Peer(_) | ResetBy::Refused);
+        session.count_end(stream, by_client && exchange.is_some(), now);
+        self.note_breach(conn_id);
         if let Some(id) = exchange {
-            match by {
-                ResetBy::Us(_) => {
-                    stats.inc(HttpStat::CxProtocolError);
-                    if let Some(exchange) = self.exchanges.get_mut(id) {
-                        exchange.record.flags.insert(crate::record::Flags::DOWNSTREAM_PROTOCOL_ERROR);
-                    }
-                }
-                ResetBy::Closed => {}
-                ResetBy::Peer(_) | ResetBy::Refused => {}
+            if let (ResetBy::Us(_), Some(exchange)) = (by, self.exchanges.get_mut(id)) {
+                exchange.manager.stats.inc(HttpStat::CxProtocolError);
+                exchange.record.flags.insert(Flags::DOWNSTREAM_PROTOCOL_ERROR);
             }
             self.abandon(id, now);
         }
@@ -273,10 +247,7 @@ impl Engine {
 
     /// The session has ended: what it still has to say is sent, and the connection closes.
     fn close_session(&mut self, id: ConnId, error: Option<&str>, now: Instant) {
-        let exchanges = self.connections.get_mut(id).and_then(Connection::session).map(|session| session.exchanges());
-        for exchange in exchanges.into_iter().flatten() {
-            self.abandon(exchange, now);
-        }
+        self.abandon_streams(id, now);
         self.note_breach(id);
         let digest = self.blocks.digest.as_mut();
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };

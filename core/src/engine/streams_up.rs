@@ -1,13 +1,12 @@
 //! HTTP/2 connections to upstream hosts: streams begin, are answered and end.
 
 use super::Engine;
-use super::taped::{discard, log_body, log_bytes};
+use super::taped::{discard, log_run};
 use super::upstream::is_same_security;
 use crate::connection::{Connection, UpstreamDeadline, UpstreamPhase};
 use crate::exchange::Failure;
 use crate::http::Scheme;
 use crate::http1::framing::Framing;
-use crate::http2::frames::Run;
 use crate::http2::{Alive, ResetBy, Session, SessionEvent, StreamKey, head};
 use crate::id::{ConnId, ExchangeId};
 use crate::plant::{Plant, is_planted};
@@ -159,11 +158,7 @@ impl Engine {
             return self.out.set_readable(id, &mut conn.wire, false);
         }
         let recorder = &mut self.recorder;
-        session.recv(input.split().freeze(), now, |run| match run {
-            Run::Framing(bytes) => log_bytes(recorder, bytes),
-            Run::Body(bytes) => log_body(recorder, bytes),
-            Run::Frame(_) | Run::Setting(..) | Run::PseudoTrailer => {}
-        });
+        session.recv(input.split().freeze(), now, |run| log_run(recorder, run));
         // It does too much for nothing: nothing of that was read, nor will be.
         if let Some(breach) = session.breach() {
             return self.session_closed_up(id, Some(&breach.to_string()), now);
@@ -216,10 +211,15 @@ impl Engine {
         self.connections.get_mut(conn)?.session()?.exchange(stream)
     }
 
+    /// Most fields of a head or a trailer section that the exchange's cluster may send.
+    fn max_fields(&self, id: ExchangeId) -> usize {
+        let cluster = self.exchanges.get(id).and_then(|exchange| self.clusters.get(exchange.attempt.cluster?));
+        cluster.map_or(crate::limit::HEADERS, |cluster| cluster.config.limits.fields)
+    }
+
     fn read_response(&mut self, id: ExchangeId, head: &Response<()>) -> bool {
+        let max = self.max_fields(id);
         let Some(exchange) = self.exchanges.get_mut(id) else { return false };
-        let cluster = exchange.attempt.cluster.and_then(|cluster| self.clusters.get(cluster));
-        let max = cluster.map_or(crate::limit::HEADERS, |cluster| cluster.config.limits.fields);
         exchange.attempt.answered = true;
         head::read_response(head, max, &mut exchange.response).is_ok()
     }
@@ -263,11 +263,11 @@ impl Engine {
 
     fn stream_response_end(&mut self, conn: ConnId, stream: StreamKey, trailers: Option<&HeaderMap>, now: Instant) {
         let Some(id) = self.exchange_up(conn, stream) else { return };
+        let max = self.max_fields(id);
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         if exchange.tunnel {
             return self.tunnel_eof_from_upstream(id, now);
         }
-        let max = crate::limit::HEADERS;
         let read = trailers.map_or(Ok(()), |trailers| head::read_trailers(trailers, max, &mut exchange.response_trailers));
         match read {
             Ok(()) => self.response_end(id, conn, true, now),

@@ -4,6 +4,7 @@ use super::log::{Log, RecordOptions, Recorder};
 use super::{Action, Engine, Event, Refused};
 use crate::answers::{Answers, Replayed};
 use crate::digest::Digest;
+use crate::http2::frames::Run;
 use crate::id::{ConnId, ListenerId};
 use crate::record::Addresses;
 use crate::time::Instant;
@@ -138,6 +139,15 @@ pub(super) fn log_bytes(recorder: &mut Option<Box<Recorder>>, bytes: &[u8]) {
 pub(super) fn log_body(recorder: &mut Option<Box<Recorder>>, bytes: &[u8]) {
     if let Some(recorder) = recorder {
         recorder.body(bytes);
+    }
+}
+
+/// A run of bytes of an HTTP/2 connection is taken off an input.
+pub(super) fn log_run(recorder: &mut Option<Box<Recorder>>, run: Run<'_>) {
+    match run {
+        Run::Framing(bytes) => log_bytes(recorder, bytes),
+        Run::Body(bytes) => log_body(recorder, bytes),
+        Run::Frame(_) | Run::Setting(..) | Run::PseudoTrailer => {}
     }
 }
 

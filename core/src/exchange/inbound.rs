@@ -9,6 +9,8 @@ use crate::http::validate::{list, split_port};
 use crate::http::{Name, NameSet, RequestHead, Scheme, Version};
 use crate::rng::Rng;
 use crate::tls_info::TlsInfo;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
@@ -122,6 +124,17 @@ fn upgrade(head: &RequestHead) -> bool {
     let asked = head.version != Version::Http10
         && head.fields.all(Name::Connection).flat_map(list).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     asked && head.fields.get(Name::Upgrade).is_some_and(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
+}
+
+/// An extended CONNECT becomes what HTTP/1 would have said (RFC 8441 section 5), with the key that HTTP/2 does without.
+pub fn translate_connect(head: &mut RequestHead, protocol: &[u8], rng: &mut Rng) {
+    head.set_method(b"GET");
+    head.fields.push(b"connection", b"upgrade");
+    head.fields.push(b"upgrade", protocol);
+    if protocol.eq_ignore_ascii_case(b"websocket") && head.fields.get_named(b"sec-websocket-key").is_none() {
+        let nonce = [rng.bits().to_be_bytes(), rng.bits().to_be_bytes()].concat();
+        head.fields.push(b"sec-websocket-key", BASE64.encode(nonce).as_bytes());
+    }
 }
 
 /// RFC 9110 section 7.6.1. Fields that frame or address the message are not for the client to remove.
