@@ -216,7 +216,7 @@ impl Engine {
         });
         let carrier = self.detach(id);
         if let Some(stream) = carrier.and_then(|carrier| carrier.stream) {
-            self.end_stream_up(conn_id, stream, request_done, false, now);
+            self.end_stream_up(conn_id, stream, request_done, false);
             return self.finish_body(id, now);
         }
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return };

@@ -69,7 +69,7 @@ impl Engine {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) else { return };
         if conn.session().is_some_and(|session| session.set_paused(stream, false)) {
             conn.manager.stats.inc(HttpStat::FlowResumedReading);
-            self.resumed.push(downstream);
+            self.drive_later(downstream);
         }
     }
 
@@ -97,7 +97,7 @@ impl Engine {
             if let Some(cluster) = self.clusters.get(cluster) {
                 cluster.stats.inc(ClusterStat::FlowResumedReading);
             }
-            self.resumed.push(upstream);
+            self.drive_later(upstream);
         }
     }
 

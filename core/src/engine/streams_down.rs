@@ -94,7 +94,14 @@ impl Engine {
         }
     }
 
-    /// Lets sessions work whose streams were paused and may go on.
+    /// Lets a session work before the input is done with.
+    pub(super) fn drive_later(&mut self, id: ConnId) {
+        if self.resumed.last() != Some(&id) {
+            self.resumed.push(id);
+        }
+    }
+
+    /// Lets sessions work whose streams were paused and may go on, or have ended.
     pub(super) fn go_on(&mut self, now: Instant) {
         while let Some(id) = self.resumed.pop() {
             match self.connections.get(id) {

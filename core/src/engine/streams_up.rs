@@ -296,7 +296,7 @@ impl Engine {
     }
 
     /// The exchange is done with its stream.
-    pub(super) fn end_stream_up(&mut self, conn_id: ConnId, stream: StreamKey, request_done: bool, tunnel: bool, now: Instant) {
+    pub(super) fn end_stream_up(&mut self, conn_id: ConnId, stream: StreamKey, request_done: bool, tunnel: bool) {
         if let Some(session) = self.connections.get_mut(conn_id).and_then(Connection::session) {
             // RFC 9113 section 8.1: the rest of a request whose answer is complete is of no interest.
             if request_done && (tunnel || session.queued(stream) == 0) {
@@ -305,7 +305,8 @@ impl Engine {
                 session.reset(stream, Reason::NO_ERROR)
             }
             self.queue_transmit(conn_id);
-            self.offer_room(conn_id, now);
+            // Once for all streams that end with this input.
+            self.drive_later(conn_id);
         }
     }
 

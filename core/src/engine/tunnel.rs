@@ -102,7 +102,7 @@ impl Engine {
         if let Some(carrier) = self.detach(id) {
             match carrier.stream {
                 None => self.flush_and_close_upstream(carrier.conn, now),
-                Some(stream) => self.end_stream_up(carrier.conn, stream, true, true, now),
+                Some(stream) => self.end_stream_up(carrier.conn, stream, true, true),
             }
         }
         if let Some(exchange) = self.exchanges.get_mut(id) {
