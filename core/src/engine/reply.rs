@@ -139,7 +139,7 @@ impl Engine {
     /// All tries have failed.
     pub(super) fn reply_to_failure(&mut self, id: ExchangeId, failure: Failure, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        exchange.record.flags.insert(super::attempt::flag_of(failure));
+        exchange.record.flags.insert(super::failure::flag_of(failure));
         if failure == Failure::PerTryTimeout {
             return self.reply(id, 504, &Bytes::from_static(b"upstream request timeout"), "upstream_per_try_timeout", now);
         }

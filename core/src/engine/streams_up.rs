@@ -1,8 +1,8 @@
 //! HTTP/2 connections to upstream hosts: streams begin, are answered and end.
 
 use super::Engine;
+use super::pool::is_same_security;
 use super::taped::{discard, log_run};
-use super::upstream::is_same_security;
 use crate::connection::{Connection, UpstreamDeadline, UpstreamPhase};
 use crate::exchange::Failure;
 use crate::http::Scheme;
