@@ -12,6 +12,7 @@
 //! length, so it is the same with and without them.
 
 mod format;
+mod reading;
 mod recorder;
 mod replay;
 mod tls;

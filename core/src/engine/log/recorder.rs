@@ -303,7 +303,8 @@ fn source_of(config: &Config) -> Source {
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::{Input, Piece, Reader};
+    use super::super::format::{Input, Piece};
+    use super::super::reading::Reader;
     use super::*;
 
     fn recorder(bodies: bool) -> Recorder {

@@ -1,6 +1,7 @@
 //! Running a log again.
 
-use super::format::{Entry, Header, Input, Piece, Reader};
+use super::format::{Input, Piece};
+use super::reading::{Entry, Header, Reader};
 use super::{LogError, span};
 use crate::buffer::Outbox;
 use crate::cluster::DnsError;

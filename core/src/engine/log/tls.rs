@@ -1,6 +1,7 @@
 //! How TLS is written: client hellos, and what handshakes came to.
 
-use super::format::{Fault, Input, Put, Read, Reader};
+use super::format::{Input, Put};
+use super::reading::{Fault, Read, Reader};
 use crate::listener::Hello;
 use crate::time::Wall;
 use crate::tls_info::{Certificate, TlsFault, TlsInfo};

@@ -1,39 +1,37 @@
 //! The life of the process: start, serve, reload, drain, end.
 
+mod drain;
+mod reload;
+mod signals;
+
 use crate::access_log::{self, LogWriter};
 use crate::admin::{self, Admin, State};
 use crate::cli::RunArgs;
 use crate::clock::Clock;
-use crate::command::{Command, Drain, Upcall};
+use crate::command::{Command, Upcall};
 use crate::net::{Net, TokioNet};
 use crate::recording::Recording;
 use crate::resolver::Resolver;
-use crate::start::{Ready, StartError, load, load_after, open_admin, open_listener, report, resolve_all, seed, warm};
+use crate::start::{Ready, StartError, load, open_admin, open_listener, report, resolve_all, seed, warm};
 use crate::system;
 use crate::thread::{self, Crash, ThreadParts};
 use crate::tls::watch::Watch;
 use crate::tls::{Environment, Table};
+use signals::Signals;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use weir_core::Engine;
 use weir_core::cluster::{DnsError, Question, Resolved};
-use weir_core::config::v3::Severity;
 use weir_core::config::{Bind, Config};
 use weir_core::id::QueryId;
 use weir_core::rng::Seed;
 use weir_core::shared::Shared;
-use weir_core::stats::{Registry, Scope, SecretStat};
-
-/// What connections that have begun get to end their handshake before their listening socket closes: a round trip
-/// over half the globe.
-const HANDSHAKE: Duration = Duration::from_millis(200);
+use weir_core::stats::Registry;
 
 /// A running proxy, as its primary thread sees it.
 pub struct Primary<N: Net> {
@@ -164,40 +162,6 @@ fn spawn_task<N: Net>(parts: ThreadParts<N>, sockets: Vec<(Arc<str>, N::Bound)>)
     let (commands, receiver) = mpsc::unbounded_channel();
     let _ = commands.send(Command::Listen(sockets));
     WorkerHandle { commands, running: Running::Task(tokio::task::spawn_local(thread::serve(parts, receiver))) }
-}
-
-/// The signals that the process listens to.
-struct Signals {
-    term: tokio::signal::unix::Signal,
-    int: tokio::signal::unix::Signal,
-    hup: tokio::signal::unix::Signal,
-    usr2: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn register() -> io::Result<Signals> {
-        Ok(Signals {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-            usr2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn forward(mut self, orders: mpsc::UnboundedSender<Order>) {
-        loop {
-            let order = tokio::select! {
-                biased;
-                _ = self.term.recv() => Order::Drain("SIGTERM"),
-                _ = self.int.recv() => Order::Drain("SIGINT"),
-                _ = self.hup.recv() => Order::Reload,
-                _ = self.usr2.recv() => Order::WriteLogs,
-            };
-            if orders.send(order).is_err() {
-                return;
-            }
-        }
-    }
 }
 
 impl<N: Net + Send + Sync> Primary<N> {
@@ -382,132 +346,6 @@ impl<N: Net + Send + Sync> Primary<N> {
             }
             let _ = commands.send(Command::Resolved(generation, query, result));
         });
-    }
-
-    /// The first signal drains; the second ends at once.
-    async fn drain_on(&mut self, why: &str) {
-        let time = if self.draining { Duration::ZERO } else { Duration::from_secs(self.args.drain_time) };
-        match self.draining {
-            false => tracing::info!("{why}: draining for at most {} s; a second signal ends at once", self.args.drain_time),
-            true => tracing::warn!("{why} again: ending now"),
-        }
-        self.draining = true;
-        self.state.set_draining();
-        self.drain_listeners().await;
-        self.tell(|| Command::Drain(Drain::Process(time)));
-    }
-
-    /// Connections whose handshake is under way when a listening socket closes would be reset: none begin any more,
-    /// and those that have begun get the time to end it.
-    async fn quiesce(&self, listeners: &[Arc<str>]) {
-        if !listeners.is_empty() {
-            for name in listeners {
-                self.tell(|| Command::RefuseNew(Arc::clone(name)));
-            }
-            tokio::time::sleep(HANDSHAKE).await;
-        }
-    }
-
-    /// Closes every listener after taking what it has accepted.
-    async fn drain_listeners(&mut self) {
-        let names: Vec<Arc<str>> = std::mem::take(&mut self.listeners).into_keys().collect();
-        self.quiesce(&names).await;
-        for name in names {
-            self.tell(|| Command::Unlisten(Arc::clone(&name)));
-            self.tell(|| Command::Drain(Drain::Listener(Arc::clone(&name))));
-        }
-    }
-
-    /// Reads the config again. Whatever is wrong with it, what runs goes on as it is.
-    async fn reload(&mut self) {
-        if self.draining {
-            return tracing::warn!("draining: the config is not read again");
-        }
-        match self.try_reload().await {
-            Ok(true) => tracing::info!("the config {} was reloaded", self.args.config.display()),
-            Ok(false) => tracing::info!("the config {} has not changed", self.args.config.display()),
-            Err(error) => tracing::error!("reload failed, the old config goes on: {error}"),
-        }
-    }
-
-    /// Files of certificates have changed: those that are right are used for connections to come, the others stay as
-    /// they were.
-    fn refresh_tls(&mut self) {
-        let made = Table::make(&self.config, &self.tls, &self.environment);
-        let wrong = made.findings.iter().filter(|finding| finding.severity == Severity::Error);
-        for finding in wrong.clone() {
-            tracing::error!("{finding}");
-        }
-        let wrong = wrong.count();
-        if wrong > 0 || made.changed > 0 {
-            let stats = self.own.block(Scope::Secrets, "files");
-            stats.inc(if wrong > 0 { SecretStat::UpdateRejected } else { SecretStat::UpdateSuccess });
-        }
-        match wrong {
-            0 if made.changed == 0 => return,
-            0 => tracing::info!("certificates were read again; new connections use them"),
-            _ => tracing::error!("certificates were read again and something is wrong: what was there before goes on in its place"),
-        }
-        self.tls = Arc::new(made.table);
-        let tls = Arc::clone(&self.tls);
-        self.tell(|| Command::Tls(Arc::clone(&tls)));
-    }
-
-    async fn try_reload(&mut self) -> Result<bool, StartError> {
-        let Ready { mut config, text, tls } =
-            load_after(&self.args.config, self.args.on_unsupported, &self.config.sinks, &self.tls, &self.environment)?;
-        if text == self.text {
-            self.refresh_tls();
-            return Ok(false);
-        }
-        let tls = Arc::new(tls);
-        config.hostname = Arc::clone(&self.config.hostname);
-        let config = Arc::new(config);
-        let sinks = access_log::open(&config.sinks)?;
-        // A name that does not resolve keeps only its own cluster from having hosts: what runs goes on.
-        match resolve_all(&config).await {
-            Ok((Some(resolver), _)) => self.resolver = Some(resolver),
-            Ok((None, _)) => {}
-            Err(error) => tracing::warn!("{error}"),
-        }
-        if config.admin != self.config.admin {
-            tracing::warn!("`admin` has changed; the admin page moves only with a restart");
-        }
-        // New and moved listeners are opened before anything is changed.
-        let own: Vec<SocketAddr> = self.listeners.values().map(|(_, address)| *address).collect();
-        let mut opened = Vec::new();
-        for listener in &config.listeners {
-            let same = |(bind, _): &(Bind, SocketAddr)| *bind == listener.bind;
-            if !self.listeners.get(&listener.name).is_some_and(same) {
-                opened.push((listener, open_listener(&self.net, &listener.name, &listener.bind, self.workers.len(), &own)?));
-            }
-        }
-        self.log.replace(sinks);
-        let gone: Vec<Arc<str>> =
-            self.listeners.keys().filter(|name| !config.listeners.iter().any(|listener| listener.name == **name)).cloned().collect();
-        let moved = opened.iter().map(|(listener, _)| Arc::clone(&listener.name)).filter(|name| self.listeners.contains_key(name));
-        self.quiesce(&gone.iter().cloned().chain(moved).collect::<Vec<_>>()).await;
-        // What the kernel has accepted for a listener that leaves is taken while the listener is still known.
-        for name in gone {
-            self.listeners.remove(&name);
-            self.tell(|| Command::Unlisten(Arc::clone(&name)));
-        }
-        self.tell(|| Command::Config(Arc::clone(&config), Arc::clone(&tls)));
-        self.watch.set(tls.folders());
-        self.tls = tls;
-        for (listener, (sockets, address)) in opened {
-            self.tell(|| Command::Unlisten(Arc::clone(&listener.name)));
-            tracing::info!("listener {} listens on {address}", listener.name);
-            self.listeners.insert(Arc::clone(&listener.name), (listener.bind.clone(), address));
-            for (worker, socket) in self.workers.iter().zip(sockets) {
-                let _ = worker.commands.send(Command::Listen(vec![(Arc::clone(&listener.name), socket)]));
-            }
-        }
-        self.config = Arc::clone(&config);
-        self.text.clone_from(&text);
-        let listeners = self.listeners.iter().map(|(name, (_, address))| (Arc::clone(name), *address)).collect();
-        self.state.replace(config, text, listeners);
-        Ok(true)
     }
 
     /// Ends the workers; answers how many exchanges were cut.

@@ -1,34 +1,33 @@
 //! One worker: a thread, a runtime and an engine.
 
+mod accept;
+mod perform;
+
 use crate::access_log::LogWriter;
 use crate::clock::Clock;
 use crate::command::{Drain, Upcall};
 use crate::net::Net;
-use crate::open;
-use crate::socket::{self, ConnectionTask, Socket};
+use crate::socket::Socket;
+use crate::tls::Table;
 use crate::tls::client::Client;
-use crate::tls::{Stream, Table};
 use bytes::BytesMut;
 use rustls::ServerConfig;
 use slotmap::SecondaryMap;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::AbortHandle;
 use weir_core::Engine;
 use weir_core::buffer::{Blocks, Outbox};
 use weir_core::cluster::{DnsError, Resolved};
 use weir_core::config::{Config, DownstreamTls, UpstreamTls};
 use weir_core::drain::DrainScope;
-use weir_core::engine::{Action, ConnectError, Event, IoFault, Opening, Transmit, Transport};
-use weir_core::id::{ConnId, ListenerId, QueryId};
+use weir_core::engine::{ConnectError, IoFault, Opening, Transmit, Transport};
+use weir_core::id::{ConnId, QueryId};
 use weir_core::listener::Hello;
-use weir_core::record::Addresses;
 use weir_core::time::Instant;
 use weir_core::tls_info::{TlsFault, TlsInfo};
 
@@ -194,14 +193,6 @@ impl<N: Net> Worker<N> {
         engine.downstream_connections() + engine.exchanges() == 0
     }
 
-    /// Takes over the listening sockets of another worker of this thread.
-    pub fn take_listeners(self: &Rc<Self>, other: &Worker<N>) {
-        for (name, accepting) in other.listeners.take() {
-            accepting.task.abort();
-            self.accept_from(name, accepting.door);
-        }
-    }
-
     /// Closes all connections that are left: those to hosts, once there is no client any more.
     pub fn close_all(self: &Rc<Self>) {
         let ids: Vec<ConnId> = self.sockets.borrow().keys().collect();
@@ -265,81 +256,6 @@ impl<N: Net> Worker<N> {
     /// Another worker asks whether a shared limit has room.
     pub fn nudge(self: &Rc<Self>) {
         self.with_engine(|engine, now| engine.handle_nudge(now));
-    }
-
-    /// Accepts from a listening socket.
-    pub fn listen(self: &Rc<Self>, name: Arc<str>, bound: N::Bound) {
-        match self.net.adopt(bound) {
-            Ok(listener) => self.accept_from(name, Rc::new(RefCell::new(Some(listener)))),
-            Err(error) => tracing::error!("worker {}: cannot accept for listener {name}: {error}", self.index),
-        }
-    }
-
-    fn accept_from(self: &Rc<Self>, name: Arc<str>, door: Door<N>) {
-        let (worker, accepting, of) = (Rc::clone(self), Rc::clone(&door), Arc::clone(&name));
-        let task = spawn_local(async move {
-            let _guard = CrashGuard(Rc::clone(&worker.alarm));
-            loop {
-                let accepted = poll_fn(|cx| match &*accepting.borrow() {
-                    Some(listener) => worker.net.poll_accept(listener, cx).map(Some),
-                    None => Poll::Ready(None),
-                });
-                match accepted.await {
-                    None => return,
-                    Some(Ok((stream, addresses))) => worker.accepted(&of, stream, addresses),
-                    Some(Err(error)) => {
-                        tracing::warn!("listener {of}: cannot accept: {error}");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        });
-        self.listeners.borrow_mut().insert(name, Accepting { door, task: task.abort_handle() });
-    }
-
-    /// Lets no new connection to the listener begin.
-    pub fn refuse_new(&self, name: &Arc<str>) {
-        let listeners = self.listeners.borrow();
-        let Some(accepting) = listeners.get(name) else { return };
-        if let Some(listener) = &*accepting.door.borrow()
-            && let Err(error) = self.net.refuse_new(listener)
-        {
-            tracing::debug!("listener {name}: cannot refuse new connections before it closes: {error}");
-        }
-    }
-
-    /// Closing a listening socket resets the connections in its queue: they are taken out first.
-    pub fn unlisten(self: &Rc<Self>, name: &Arc<str>) {
-        let Some(accepting) = self.listeners.borrow_mut().remove(name) else { return };
-        accepting.task.abort();
-        let Some(listener) = accepting.door.borrow_mut().take() else { return };
-        while let Ok((stream, addresses)) = self.net.accept_now(&listener) {
-            self.accepted(name, stream, addresses);
-        }
-    }
-
-    fn accepted(self: &Rc<Self>, name: &str, stream: N::Stream, addresses: Addresses) {
-        let now = self.clock.now();
-        let listener: Option<ListenerId> = self.engine.borrow().listener(name);
-        let Some(listener) = listener else { return };
-        let accepted = self.engine.borrow_mut().handle_accept(listener, addresses, now);
-        match accepted {
-            Ok(id) => {
-                let opening = self.engine.borrow().opening(id);
-                let (plain, stream) = match opening {
-                    Opening::Plain => (Some(Stream::Plain(stream)), None),
-                    _ => (None, Some(stream)),
-                };
-                let socket = Rc::new(Socket::new(plain));
-                self.sockets.borrow_mut().insert(id, Rc::clone(&socket));
-                match stream {
-                    None => drop(spawn_local(ConnectionTask::new(id, socket, Rc::clone(self)))),
-                    Some(stream) => drop(spawn_local(open::open(id, stream, opening, socket, Rc::clone(self)))),
-                }
-                self.run();
-            }
-            Err(refused) => tracing::debug!("listener {name}: {} refused: {refused}", addresses.remote),
-        }
     }
 
     /// A connection asked for is there, or not.
@@ -439,157 +355,5 @@ impl<N: Net> Worker<N> {
     /// Input that must wait: copied if it is short, so that it does not pin a whole block.
     pub fn keep(input: BytesMut) -> BytesMut {
         if input.len() < READ_BLOCK / 4 { BytesMut::from(&input[..]) } else { input }
-    }
-
-    /// Does what the engine says until it says nothing more.
-    pub fn run(self: &Rc<Self>) {
-        if self.running.replace(true) {
-            return;
-        }
-        loop {
-            let action = self.engine.borrow_mut().poll_action();
-            let Some(action) = action else { break };
-            self.perform(action);
-        }
-        self.running.set(false);
-        self.take_events();
-        let due = self.next_wake();
-        if due < self.alarm.armed.get() {
-            self.alarm.armed.set(due);
-            self.alarm.wake.notify_one();
-        }
-        if self.engine.borrow().recorded_len() > self.log_limit {
-            self.alarm.wake.notify_one();
-        }
-    }
-
-    fn socket(&self, id: ConnId) -> Option<Rc<Socket<N>>> {
-        self.sockets.borrow().get(id).cloned()
-    }
-
-    fn perform(self: &Rc<Self>, action: Action) {
-        match action {
-            Action::Transmit(id) => {
-                let multiplexed = self.engine.borrow_mut().is_multiplexed(id);
-                if multiplexed { self.send_later(id) } else { self.send(id) }
-            }
-            Action::Connect { conn, address, tls } => {
-                let socket = Rc::new(Socket::new(None));
-                self.sockets.borrow_mut().insert(conn, Rc::clone(&socket));
-                spawn_local(socket::connect(conn, address, tls, socket, Rc::clone(self)));
-            }
-            Action::Open(id) => self.on_socket(id, Socket::hurry),
-            Action::SetReadable(id, readable) => self.on_socket(id, |socket| socket.set_readable(readable)),
-            Action::ShutdownWrite(id) => self.on_socket(id, Socket::shutdown_write),
-            Action::Close(id) => self.on_socket(id, Socket::close),
-            Action::Drop(id) => {
-                let socket = self.sockets.borrow_mut().remove(id);
-                if let Some(socket) = socket {
-                    socket.end();
-                }
-            }
-            Action::Reset(id) => {
-                let socket = self.sockets.borrow_mut().remove(id);
-                if let Some(socket) = socket {
-                    if let Some(stream) = socket.take_stream() {
-                        N::reset(stream.into_socket());
-                    }
-                    socket.end();
-                }
-            }
-            Action::CloseIfIdle(id) => {
-                if let Some(socket) = self.socket(id) {
-                    ConnectionTask::close_if_idle(id, &socket, self);
-                }
-            }
-            Action::Resolve { query, question } => {
-                let _ = self.upcalls.send(Upcall::Resolve { worker: self.index, generation: self.generation, query, question });
-            }
-            Action::Nudge => {
-                let _ = self.upcalls.send(Upcall::Nudge);
-            }
-        }
-    }
-
-    fn on_socket(&self, id: ConnId, act: impl FnOnce(&Socket<N>)) {
-        if let Some(socket) = self.socket(id) {
-            act(&socket);
-        }
-    }
-
-    /// Writes once all that is ready now has been read: what other connections have for the streams of this one then
-    /// leaves in one piece.
-    fn send_later(self: &Rc<Self>, id: ConnId) {
-        let mut later = self.later.borrow_mut();
-        later.push(id);
-        if later.len() == 1 {
-            let worker = Rc::clone(self);
-            spawn_local(async move {
-                let _guard = worker.crash_guard();
-                let ids = std::mem::take(&mut *worker.later.borrow_mut());
-                worker.now.set(worker.clock.now());
-                for id in &ids {
-                    worker.send(*id);
-                }
-                worker.run();
-                let mut later = worker.later.borrow_mut();
-                if later.is_empty() {
-                    // The memory is used again.
-                    *later = ids;
-                    later.clear();
-                }
-            });
-        }
-    }
-
-    /// Writes at once. What does not fit is left to the socket's own task.
-    fn send(self: &Rc<Self>, id: ConnId) {
-        let Some(socket) = self.socket(id) else { return };
-        if socket.is_blocked() {
-            return;
-        }
-        let mut cx = Context::from_waker(Waker::noop());
-        match socket.flush(id, self, &mut cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Pending => socket.wake(),
-            // The peer may have said why before it stopped reading: the task reads that first.
-            Poll::Ready(Err(_)) => {
-                if socket.break_off() {
-                    socket.end();
-                    self.closed_now(id, IoFault::Reset);
-                }
-            }
-        }
-    }
-
-    fn take_events(self: &Rc<Self>) {
-        loop {
-            let event = self.engine.borrow_mut().poll_event();
-            match event {
-                None => return,
-                Some(Event::AccessLog { sink, line }) => {
-                    let mut lines = self.lines.borrow_mut();
-                    match lines.iter_mut().find(|(other, _)| *other == sink) {
-                        Some((_, all)) => all.extend_from_slice(&line),
-                        None => lines.push((sink, line)),
-                    }
-                }
-                Some(Event::Drained { cut }) => {
-                    self.drained.set(Some(cut));
-                    self.alarm.wake.notify_one();
-                }
-                // Nobody here asks for explanations.
-                Some(Event::Step(_)) => {}
-                Some(Event::ListenerDrained { name }) => tracing::info!("worker {}: listener {name} is drained", self.index),
-            }
-        }
-    }
-
-    /// Hands the access-log lines to the writer.
-    pub fn send_lines(&self) {
-        let lines = self.lines.take();
-        if !lines.is_empty() {
-            self.log.write(lines);
-        }
     }
 }
