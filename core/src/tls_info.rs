@@ -7,6 +7,7 @@
 use crate::time::Wall;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -58,6 +59,14 @@ pub struct Certificate {
     pub not_before: Wall,
     /// Last moment at which it is valid.
     pub not_after: Wall,
+}
+
+/// A peer's words, without control characters: those could end a header, or a line of a log.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    match text.contains(char::is_control) {
+        true => text.chars().filter(|letter| !letter.is_control()).collect::<String>().into(),
+        false => text.into(),
+    }
 }
 
 /// Certificates as Envoy writes them into headers and logs: PEM, URL-encoded.

@@ -3,7 +3,7 @@
 
 use crate::config::{ClientCert, ForwardClientCert};
 use crate::http::{Name, RequestHead};
-use crate::tls_info::{Certificate, TlsInfo, url_encoded_pem};
+use crate::tls_info::{Certificate, TlsInfo, printable, url_encoded_pem};
 use std::fmt::Write as _;
 
 /// Removes, keeps or writes the header, as the connection manager says.
@@ -31,7 +31,7 @@ fn element(config: ClientCert, tls: &TlsInfo, peer: &Certificate) -> String {
     };
     // Of several names of our own only the first stands.
     for uri in tls.local.iter().flat_map(|local| local.uris.first()) {
-        pair("By", uri);
+        pair("By", &value(uri));
     }
     pair("Hash", &peer.sha256);
     if config.cert {
@@ -41,29 +41,32 @@ fn element(config: ClientCert, tls: &TlsInfo, peer: &Certificate) -> String {
         pair("Chain", &format!("\"{}\"", url_encoded_pem(tls.peer_chain.iter().map(|der| &**der))));
     }
     if config.subject {
-        pair("Subject", &format!("\"{}\"", escape(&peer.subject)));
+        pair("Subject", &quoted(&peer.subject));
     }
     if config.uri {
         match &peer.uris[..] {
             [] => pair("URI", ""),
-            uris => uris.iter().for_each(|uri| pair("URI", uri)),
+            uris => uris.iter().for_each(|uri| pair("URI", &value(uri))),
         }
     }
     if config.dns {
-        peer.dns.iter().for_each(|name| pair("DNS", name));
+        peer.dns.iter().for_each(|name| pair("DNS", &value(name)));
     }
     out
 }
 
-/// Quotes within a quoted value; what could end a header cannot stand in one.
-fn escape(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).fold(String::new(), |mut out, letter| {
-        if letter == '"' {
-            out.push('\\');
-        }
-        out.push(letter);
-        out
-    })
+/// A value that may be a peer's words: what could end the header is left out, and what could end the element is quoted,
+/// as Envoy's documentation says.
+fn value(text: &str) -> String {
+    let text = printable(text);
+    match text.contains([',', ';', '=', '"']) {
+        true => quoted(&text),
+        false => text.into_owned(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", printable(text).replace('"', "\\\""))
 }
 
 #[cfg(test)]
@@ -108,6 +111,21 @@ mod tests {
             let value = head.fields.get(Name::ClientCert).map(|value| String::from_utf8_lossy(value).into_owned());
             assert_eq!(value.as_deref(), expected, "{forward:?} {shown}");
         }
+    }
+
+    #[test]
+    fn no_name_in_a_certificate_ends_its_value() {
+        let config = ClientCert { uri: true, dns: true, subject: true, ..ClientCert::default() };
+        let peer = Certificate {
+            subject: "CN=\"x\"\r\nEvil: 1".into(),
+            sha256: "ab".into(),
+            uris: vec!["spiffe://x\r\nHost: evil\r\n\r\nGET /".into(), "spiffe://x;By=spiffe://us,Hash=00".into()],
+            dns: vec!["a\0b".into()],
+            ..Certificate::default()
+        };
+        let expected =
+            "Hash=ab;Subject=\"CN=\\\"x\\\"Evil: 1\";URI=spiffe://xHost: evilGET /;URI=\"spiffe://x;By=spiffe://us,Hash=00\";DNS=ab";
+        assert_eq!(element(config, &TlsInfo::default(), &peer), expected);
     }
 
     #[test]

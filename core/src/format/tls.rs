@@ -1,7 +1,7 @@
 //! Operators that read what TLS left behind: of the client's connection, and of the upstream's.
 
 use super::TimeFormat;
-use crate::tls_info::{Certificate, TlsInfo, url_encoded_pem};
+use crate::tls_info::{Certificate, TlsInfo, printable, url_encoded_pem};
 
 /// A fact about a TLS connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +114,7 @@ impl CertificateFact {
             }
         };
         let text = list.join(",");
+        let text = printable(&text);
         out.extend_from_slice(text.as_bytes());
         !text.is_empty()
     }
@@ -128,7 +129,7 @@ mod tests {
     fn every_operator_reads_its_fact() {
         let certificate = |name: &str| Certificate {
             subject: format!("CN={name}").into(),
-            dns: vec!["a".into(), "b".into()],
+            dns: vec!["a".into(), "b\r\n".into()],
             sha256: "ab".into(),
             not_before: Wall::from_nanos(1_000_000_000),
             ..Certificate::default()
