@@ -51,7 +51,8 @@ impl Client {
 
 fn config() -> String {
     let routes = "[{ match: { prefix: / }, route: { cluster: u } }]";
-    bootstrap("", routes, &format!("[{}]", cluster("u", 1, ", per_connection_buffer_limit_bytes: 1000")))
+    let manager = "upgrade_configs: [{ upgrade_type: websocket }]\nhttp2_protocol_options: { allow_connect: true }";
+    bootstrap(manager, routes, &format!("[{}]", cluster("u", 1, ", per_connection_buffer_limit_bytes: 1000")))
 }
 
 #[test]
@@ -97,4 +98,18 @@ fn a_connection_is_counted_with_the_version_that_it_speaks() {
     pair.reset(idle);
     pair.reset(client.conn);
     assert_eq!(counts(&pair), [0, 1, 0, 1, 0]);
+}
+
+#[test]
+fn an_extended_connect_has_no_length_to_smuggle_with() {
+    let mut pair = Pair::new(&config());
+    let mut client = Client::new(&mut pair);
+    client.turn(&mut pair);
+    let mut request = Request::builder().method("CONNECT").uri("http://h/chat").header("content-length", "10").body(()).expect("a request");
+    request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    let stream = client.session.open(request, false, pair.now).expect("room");
+    client.session.set_exchange(stream, ExchangeId::default());
+    client.turn(&mut pair);
+    let sent = pair.requests().pop().expect("it is forwarded").to_ascii_lowercase();
+    assert!(sent.contains("upgrade: websocket") && sent.contains("sec-websocket-key: ") && !sent.contains("content-length"), "{sent}");
 }

@@ -4,7 +4,7 @@ use super::Engine;
 use super::taped::{discard, log_run};
 use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase};
 use crate::exchange::inbound;
-use crate::http::Version;
+use crate::http::{Name, Version};
 use crate::http1::framing::Framing;
 use crate::http2::{Alive, Breach, ResetBy, Session, SessionEvent, StreamKey, head};
 use crate::id::{ConnId, ExchangeId};
@@ -128,7 +128,8 @@ impl Engine {
         }
         let tunnels = matches!(read, Ok(Some(_))) || exchange.request.is_connect();
         if tunnels {
-            // What the client sends is no body.
+            // What the client sends is no body, and has no length.
+            exchange.request.fields.remove(Name::ContentLength);
             exchange.framing = Framing::Empty;
             exchange.request_done = true;
         }
