@@ -9,6 +9,10 @@ use weir::start::check;
 use weir::tls::{Environment, Table};
 use weir_core::config::v3;
 
+/// HTTP/2 makes and drops two dozen small pieces for a request.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // A panic is a broken invariant of our own: better no process than one that goes on without a worker.
     std::panic::set_hook(Box::new(|panic| {
