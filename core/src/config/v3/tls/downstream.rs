@@ -1,0 +1,63 @@
+//! `DownstreamTlsContext`.
+
+use super::certificates::{Secrets, mark_source};
+use super::common::read_common;
+use super::validation::has_pins;
+use super::{DOWNSTREAM, UPSTREAM};
+use crate::config::tls::DownstreamTls;
+use crate::config::v3::listener::Transport;
+use crate::config::v3::reader::Reader;
+use crate::limit;
+
+/// What a listener's transport socket is.
+pub(in crate::config::v3) fn read_downstream(config: &Reader<'_>, secrets: &Secrets) -> Option<Transport<DownstreamTls>> {
+    match config.type_name() {
+        DOWNSTREAM => {}
+        UPSTREAM => {
+            config.error_here("this is TLS towards upstreams; a listener has a DownstreamTlsContext");
+            return None;
+        }
+        _ => return None,
+    }
+    Some(Transport::Tls(read_downstream_context(config, secrets)))
+}
+
+fn read_downstream_context(context: &Reader<'_>, secrets: &Secrets) -> Option<DownstreamTls> {
+    let common = context.message("common_tls_context", |common| read_common(&common, secrets)).flatten();
+    if !context.has("common_tls_context") {
+        context.error_here("TLS on a listener needs a `common_tls_context` with a certificate");
+    }
+    let require = context.flag("require_client_certificate");
+    if let Some(common) = &common {
+        let has_secrets = context.message("common_tls_context", |common| common.has("tls_certificate_sds_secret_configs"));
+        if common.certificates.is_empty() && has_secrets == Some(false) {
+            context.error("common_tls_context", "TLS on a listener needs a certificate: `tls_certificates`");
+        }
+        if require && common.validation.as_ref().is_none_or(|validation| !validation.has_roots() && !has_pins(validation)) {
+            let why = "client certificates are required, and nothing says which: add a `validation_context` with a `trusted_ca`";
+            context.error("require_client_certificate", why);
+        }
+    }
+    context.message("session_ticket_keys", |keys| {
+        keys.each("keys", |key| mark_source(&key));
+    });
+    for name in ["session_ticket_keys", "session_ticket_keys_sds_secret_config"] {
+        if context.has(name) {
+            context.ignore(&[name]);
+            context.unsupported(name, "Weir makes its session ticket keys itself; they last as long as the process");
+        }
+    }
+    if context.enumeration("ocsp_staple_policy") != 0 {
+        context.unsupported("ocsp_staple_policy", "Weir sends the staples that it is given, and does not look at their dates yet");
+    }
+    Some(DownstreamTls {
+        common: common?,
+        require_client_certificate: require,
+        require_sni: context.flag("require_sni"),
+        session_timeout: context.duration("session_timeout").unwrap_or(limit::TLS_SESSION_LIFE),
+        stateless_resumption: !context.flag("disable_stateless_session_resumption"),
+        stateful_resumption: !context.flag("disable_stateful_session_resumption"),
+        full_scan: context.flag("full_scan_certs_on_sni_mismatch"),
+        prefer_client_ciphers: context.flag("prefer_client_ciphers"),
+    })
+}

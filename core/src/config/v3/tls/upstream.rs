@@ -1,0 +1,66 @@
+//! `UpstreamTlsContext`.
+
+use super::certificates::Secrets;
+use super::common::read_common;
+use super::validation::has_pins;
+use super::{DOWNSTREAM, UPSTREAM};
+use crate::config::tls::{CommonTls, TlsParams, UpstreamTls, Validation};
+use crate::config::v3::listener::Transport;
+use crate::config::v3::reader::Reader;
+
+/// What a cluster's transport socket is.
+pub(in crate::config::v3) fn read_upstream(config: &Reader<'_>, secrets: &Secrets) -> Option<Transport<UpstreamTls>> {
+    match config.type_name() {
+        UPSTREAM => {}
+        DOWNSTREAM => {
+            config.error_here("this is TLS towards clients; a cluster has an UpstreamTlsContext");
+            return None;
+        }
+        _ => return None,
+    }
+    Some(Transport::Tls(read_upstream_context(config, secrets)))
+}
+
+fn read_upstream_context(context: &Reader<'_>, secrets: &Secrets) -> Option<UpstreamTls> {
+    let place = context.place_here();
+    let empty = || CommonTls { certificates: Vec::new(), validation: None, alpn: Vec::new(), params: TlsParams::default(), place };
+    let common = match context.has("common_tls_context") {
+        true => context.message("common_tls_context", |common| read_common(&common, secrets)).flatten(),
+        false => Some(empty()),
+    };
+    if context.flag("allow_renegotiation") {
+        context.unsupported("allow_renegotiation", "Weir never renegotiates: TLS 1.3 has no renegotiation, and that of TLS 1.2 is unsafe");
+    }
+    context.ignore(&["enforce_rsa_key_usage"]);
+    let sni = context.str("sni").unwrap_or_default();
+    let tls = UpstreamTls {
+        common: common?,
+        sni: sni.into(),
+        auto_host_sni: context.flag("auto_host_sni"),
+        auto_sni_san: context.flag("auto_sni_san_validation"),
+        max_session_keys: context.u32("max_session_keys").unwrap_or(1),
+    };
+    if tls.common.certificates.len() > 1 {
+        context.error("common_tls_context", "TLS towards upstreams has one certificate at the most");
+    }
+    if tls.auto_sni_san && !tls.common.validation.as_ref().is_some_and(Validation::has_roots) {
+        let why = "the name of a certificate that nobody vouches for proves nothing: add a `validation_context` with a `trusted_ca`";
+        context.error("auto_sni_san_validation", why);
+    }
+    if tls.auto_sni_san && sni.is_empty() && !tls.auto_host_sni {
+        context.error("auto_sni_san_validation", "there is no name to compare with: set `sni` or `auto_host_sni`");
+    }
+    if !tls.common.validation.as_ref().is_some_and(|validation| validation.has_roots() || has_pins(validation)) {
+        let why = "upstream certificates are not verified, as in Envoy: whoever answers is believed. Add a `validation_context` with a \
+                   `trusted_ca` and `match_typed_subject_alt_names`";
+        context.warn_here(why);
+    } else if !tls.auto_sni_san
+        && tls.common.validation.as_ref().is_some_and(|validation| validation.names.is_empty() && !has_pins(validation))
+    {
+        context.warn_here(
+            "any certificate of the `trusted_ca` is accepted, whatever its name, as in Envoy: add `auto_sni_san_validation` or \
+             `match_typed_subject_alt_names`",
+        );
+    }
+    Some(tls)
+}
