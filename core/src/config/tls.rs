@@ -6,6 +6,8 @@
 
 use super::TextMatch;
 use super::v3::{Diagnostic, Pos, Severity};
+use crate::http::Fields;
+use crate::http::validate::split_port;
 use crate::time::Duration;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -85,6 +87,42 @@ pub struct UpstreamTls {
     pub auto_sni_san: bool,
     /// Sessions kept for resumption.
     pub max_session_keys: u32,
+    /// What a request says of the name.
+    pub by_request: NameByRequest,
+}
+
+/// `UpstreamHttpProtocolOptions`: names that are taken from the request that a connection is made for.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct NameByRequest {
+    /// `auto_sni`: the request's host is the server name to send, unless it is an address.
+    pub sni: bool,
+    /// `auto_san_validation`: the certificate must be for the request's host, instead of what `validation` says of
+    /// names.
+    pub san: bool,
+    /// `override_auto_sni_header`: the field that says the host, where a request has it.
+    pub header: Option<Arc<str>>,
+}
+
+impl NameByRequest {
+    /// The host that a connection for this request is made for, without its port and in lower case. `authority` is
+    /// that of the request as it is sent. `None` if any connection will do.
+    pub fn host(&self, fields: &Fields, authority: &[u8]) -> Option<Arc<str>> {
+        if !self.sni && !self.san {
+            return None;
+        }
+        let named = self.header.as_ref().map(|header| fields.all_named(header.as_bytes()).collect::<Vec<_>>().join(&b","[..]));
+        let value = named.filter(|value| !value.is_empty()).unwrap_or_else(|| authority.to_vec());
+        let (host, _) = split_port(&value);
+        let host = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
+        let host = std::str::from_utf8(host).ok().filter(|host| !host.is_empty())?.to_ascii_lowercase();
+        // An address is no server name; it is a name that a certificate can have.
+        (self.san || host.parse::<IpAddr>().is_err()).then(|| host.into())
+    }
+
+    /// The server name to send for a host, if it is the request's to say.
+    pub fn server_name<'h>(&self, host: &'h Arc<str>) -> Option<&'h Arc<str>> {
+        (self.sni && host.parse::<IpAddr>().is_err()).then_some(host)
+    }
 }
 
 /// `CommonTlsContext`.
@@ -227,6 +265,31 @@ impl CommonTls {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_says_the_name() {
+        let (mut plain, mut named) = (Fields::default(), Fields::default());
+        named.push(b"x-name", b"N.example:1");
+        plain.push(b"x-name", b"");
+        let (off, sni) = (NameByRequest::default(), NameByRequest { sni: true, ..NameByRequest::default() });
+        let san = NameByRequest { san: true, ..NameByRequest::default() };
+        let header = NameByRequest { header: Some("x-name".into()), ..sni.clone() };
+        for (names, fields, authority, host, server_name) in [
+            (&off, &plain, "a.example", None, None),
+            (&sni, &plain, "A.example:8443", Some("a.example"), Some("a.example")),
+            (&sni, &plain, "10.0.0.1:443", None, None),
+            (&sni, &plain, "[::1]:443", None, None),
+            (&sni, &plain, "", None, None),
+            (&san, &plain, "[::1]:443", Some("::1"), None),
+            (&san, &plain, "a.example", Some("a.example"), None),
+            (&header, &named, "a.example", Some("n.example"), Some("n.example")),
+            (&header, &plain, "a.example", Some("a.example"), Some("a.example")),
+        ] {
+            let found = names.host(fields, authority.as_bytes());
+            assert_eq!(found.as_deref(), host, "{names:?} {authority}");
+            assert_eq!(found.as_ref().and_then(|host| names.server_name(host)).map(|name| &**name), server_name, "{names:?} {authority}");
+        }
+    }
 
     #[test]
     fn a_wildcard_stands_for_one_label() {

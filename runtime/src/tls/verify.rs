@@ -50,7 +50,7 @@ pub fn fault(error: &Error) -> TlsFault {
 }
 
 /// What a certificate must be besides trusted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rules {
     names: Vec<SanMatch>,
     spki_pins: Vec<[u8; 32]>,
@@ -124,12 +124,14 @@ pub struct Clients {
 }
 
 /// Verifies servers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Servers {
     chain: Option<Arc<WebPkiServerVerifier>>,
     rules: Rules,
     /// The certificate must be for the name that was sent, whatever the rules say of names.
     for_sent_name: bool,
+    /// Or it must be for this one.
+    for_name: Option<ServerName<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -175,7 +177,7 @@ impl Servers {
                 allow_expired: true,
                 trusted: Vec::new(),
             };
-            return Some(Servers { chain: None, rules, for_sent_name: false, provider });
+            return Some(Servers { chain: None, rules, for_sent_name: false, for_name: None, provider });
         };
         let authorities = match &validation.trusted_ca {
             Some(source) => Some(material.authorities(source)?),
@@ -197,7 +199,12 @@ impl Servers {
                 }
             }
         };
-        Some(Servers { chain, rules: Rules::new(validation, authorities.as_ref()), for_sent_name, provider })
+        Some(Servers { chain, rules: Rules::new(validation, authorities.as_ref()), for_sent_name, for_name: None, provider })
+    }
+
+    /// The same, but the certificate must be for this name, or for the one that was sent.
+    pub fn demanding(&self, name: Option<ServerName<'static>>) -> Servers {
+        Servers { for_sent_name: true, for_name: name, ..self.clone() }
     }
 }
 
@@ -286,7 +293,7 @@ impl ServerCertVerifier for Servers {
             }
         }
         if self.for_sent_name {
-            verify_server_name(&ParsedCertificate::try_from(der)?, name).map_err(|_| Mismatch::Name)?;
+            verify_server_name(&ParsedCertificate::try_from(der)?, self.for_name.as_ref().unwrap_or(name)).map_err(|_| Mismatch::Name)?;
         }
         self.rules.check(der, &certificate, !self.for_sent_name)?;
         Ok(ServerCertVerified::assertion())

@@ -166,6 +166,32 @@ pub fn tls_upstream(leaf: &Leaf) -> SocketAddr {
     })
 }
 
+/// The same, but the answer is the name that the client has asked for and how many connections there were before.
+pub fn naming_upstream(leaf: &Leaf) -> SocketAddr {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(builder.with_no_client_auth().with_single_cert(vec![leaf.der.clone()], leaf.private_key()).unwrap());
+    let connections = std::sync::atomic::AtomicUsize::new(0);
+    upstream(move |stream| {
+        let number = connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+        let mut byte = [0];
+        loop {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read(&mut byte) {
+                    Ok(1) => head.push(byte[0]),
+                    _ => return,
+                }
+            }
+            let body = format!("{} {number}", stream.conn.server_name().unwrap_or("-"));
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            if stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
 /// An upstream that answers every request with its head.
 pub fn echo_upstream() -> SocketAddr {
     upstream(|mut stream| echo(&mut stream))

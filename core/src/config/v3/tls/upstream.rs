@@ -4,12 +4,12 @@ use super::certificates::Secrets;
 use super::common::read_common;
 use super::validation::has_pins;
 use super::{DOWNSTREAM, UPSTREAM};
-use crate::config::tls::{CommonTls, TlsParams, UpstreamTls, Validation};
+use crate::config::tls::{CommonTls, NameByRequest, TlsParams, UpstreamTls, Validation};
 use crate::config::v3::listener::Transport;
 use crate::config::v3::reader::Reader;
 
 /// What a cluster's transport socket is.
-pub(in crate::config::v3) fn read_upstream(config: &Reader<'_>, secrets: &Secrets) -> Option<Transport<UpstreamTls>> {
+pub(in crate::config::v3) fn read_upstream(config: &Reader<'_>, secrets: &Secrets, names: NameByRequest) -> Option<Transport<UpstreamTls>> {
     match config.type_name() {
         UPSTREAM => {}
         DOWNSTREAM => {
@@ -18,10 +18,10 @@ pub(in crate::config::v3) fn read_upstream(config: &Reader<'_>, secrets: &Secret
         }
         _ => return None,
     }
-    Some(Transport::Tls(read_upstream_context(config, secrets)))
+    Some(Transport::Tls(read_upstream_context(config, secrets, names)))
 }
 
-fn read_upstream_context(context: &Reader<'_>, secrets: &Secrets) -> Option<UpstreamTls> {
+fn read_upstream_context(context: &Reader<'_>, secrets: &Secrets, by_request: NameByRequest) -> Option<UpstreamTls> {
     let place = context.place_here();
     let empty = || CommonTls { certificates: Vec::new(), validation: None, alpn: Vec::new(), params: TlsParams::default(), place };
     let common = match context.has("common_tls_context") {
@@ -39,22 +39,28 @@ fn read_upstream_context(context: &Reader<'_>, secrets: &Secrets) -> Option<Upst
         auto_host_sni: context.flag("auto_host_sni"),
         auto_sni_san: context.flag("auto_sni_san_validation"),
         max_session_keys: context.u32("max_session_keys").unwrap_or(1),
+        by_request,
     };
+    let has_roots = tls.common.validation.as_ref().is_some_and(Validation::has_roots);
     if tls.common.certificates.len() > 1 {
         context.error("common_tls_context", "TLS towards upstreams has one certificate at the most");
     }
-    if tls.auto_sni_san && !tls.common.validation.as_ref().is_some_and(Validation::has_roots) {
-        let why = "the name of a certificate that nobody vouches for proves nothing: add a `validation_context` with a `trusted_ca`";
-        context.error("auto_sni_san_validation", why);
+    let unfounded = "the name of a certificate that nobody vouches for proves nothing: add a `validation_context` with a `trusted_ca`";
+    if tls.auto_sni_san && !has_roots {
+        context.error("auto_sni_san_validation", unfounded);
     }
-    if tls.auto_sni_san && sni.is_empty() && !tls.auto_host_sni {
-        context.error("auto_sni_san_validation", "there is no name to compare with: set `sni` or `auto_host_sni`");
+    if tls.by_request.san && !has_roots {
+        context.error_here(format!("`auto_san_validation` is set, but {unfounded}"));
     }
-    if !tls.common.validation.as_ref().is_some_and(|validation| validation.has_roots() || has_pins(validation)) {
+    if tls.auto_sni_san && sni.is_empty() && !tls.auto_host_sni && !tls.by_request.sni {
+        context.error("auto_sni_san_validation", "there is no name to compare with: set `sni`, `auto_host_sni` or `auto_sni`");
+    }
+    if !has_roots && !tls.common.validation.as_ref().is_some_and(has_pins) {
         let why = "upstream certificates are not verified, as in Envoy: whoever answers is believed. Add a `validation_context` with a \
                    `trusted_ca` and `match_typed_subject_alt_names`";
         context.warn_here(why);
     } else if !tls.auto_sni_san
+        && !tls.by_request.san
         && tls.common.validation.as_ref().is_some_and(|validation| validation.names.is_empty() && !has_pins(validation))
     {
         context.warn_here(

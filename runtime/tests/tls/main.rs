@@ -1,10 +1,11 @@
 //! TLS on real sockets: which certificate and chain a client gets, who is let in, what upstreams must show, and that
 //! certificates change without a connection noticing.
 
-mod support;
-
-#[path = "support/tls.rs"]
+mod by_request;
+#[path = "../support/tls.rs"]
 mod pki;
+#[path = "../support/mod.rs"]
+mod support;
 
 use pki::{Ca, Leaf, ask, certificate, connect, echo_upstream, tls_upstream};
 use rustls::{HandshakeKind, ProtocolVersion};
