@@ -19,6 +19,8 @@ pub struct Place {
     pub pos: Pos,
     /// Which field.
     pub path: Arc<str>,
+    /// The file, if it is not the config's own.
+    pub file: Option<Arc<str>>,
 }
 
 impl PartialEq for Place {
@@ -30,7 +32,7 @@ impl PartialEq for Place {
 impl Place {
     /// Says what is wrong here, as the loader does.
     pub fn finding(&self, severity: Severity, file: &str, message: impl Into<String>) -> Diagnostic {
-        let (file, path) = (file.to_owned(), self.path.to_string());
+        let (file, path) = (self.file.as_deref().unwrap_or(file).to_owned(), self.path.to_string());
         Diagnostic { severity, file, pos: self.pos, path, message: message.into(), help: None }
     }
 }
@@ -130,14 +132,43 @@ impl NameByRequest {
 pub struct CommonTls {
     /// Our certificates.
     pub certificates: Vec<TlsCertificate>,
+    /// More of them, in files of secrets: they come after those of `certificates`.
+    pub certificate_files: Vec<SecretFile>,
     /// How the peer is verified.
     pub validation: Option<Validation>,
+    /// More of that, in a file of secrets.
+    pub validation_file: Option<SecretFile>,
     /// `alpn_protocols`.
     pub alpn: Vec<Arc<str>>,
     /// Versions and ciphers.
     pub params: TlsParams,
     /// Where it was written.
     pub place: Place,
+}
+
+/// `SdsSecretConfig` with a `path_config_source`: a secret that a file holds. The driver reads it, and
+/// [`load_secret`](super::v3::load_secret) says what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecretFile {
+    /// The secret's name.
+    pub name: Arc<str>,
+    /// The file: a DiscoveryResponse.
+    pub path: Arc<str>,
+    /// `watched_directory`, besides the folder of the file.
+    pub watched: Option<Arc<str>>,
+    /// Where the config names it.
+    pub place: Place,
+}
+
+/// What a file of secrets holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Secret {
+    /// `tls_certificate`.
+    Certificate(TlsCertificate),
+    /// `validation_context`.
+    Validation(Validation),
+    /// Something that TLS does not ask for.
+    Other,
 }
 
 /// `TlsCertificate`.
@@ -200,6 +231,35 @@ impl Validation {
     pub fn has_roots(&self) -> bool {
         self.trusted_ca.is_some()
     }
+
+    /// Whether anything but the name of a certificate decides about it.
+    pub fn has_pins(&self) -> bool {
+        !self.spki_pins.is_empty() || !self.hash_pins.is_empty() || self.accept_untrusted
+    }
+
+    /// Why it cannot be what is meant.
+    pub fn fault(&self) -> Option<&'static str> {
+        match () {
+            () if self.has_roots() => None,
+            () if !self.names.is_empty() => Some("names of certificates that nobody vouches for prove nothing: add a `trusted_ca`"),
+            () if self.crl.is_some() => Some("revocation is looked up along the chain to a `trusted_ca`, and there is none"),
+            () => None,
+        }
+    }
+
+    /// With what `other` says too. Messages are merged as protobuf does it: what it sets wins, and lists are joined.
+    #[must_use]
+    pub fn merged(mut self, other: Validation) -> Validation {
+        self.trusted_ca = other.trusted_ca.or(self.trusted_ca);
+        self.names.extend(other.names);
+        self.spki_pins.extend(other.spki_pins);
+        self.hash_pins.extend(other.hash_pins);
+        self.crl = other.crl.or(self.crl);
+        self.leaf_crl_only |= other.leaf_crl_only;
+        self.accept_untrusted |= other.accept_untrusted;
+        self.allow_expired |= other.allow_expired;
+        self
+    }
 }
 
 /// `SubjectAltNameMatcher`.
@@ -250,7 +310,51 @@ pub fn dns_name_fits(name: &str, wanted: &str) -> bool {
     }
 }
 
+impl DownstreamTls {
+    /// Why clients cannot be required to have a certificate.
+    pub const UNFOUNDED: &str = "client certificates are required, and nothing says which: add a `validation_context` with a `trusted_ca`";
+}
+
+impl UpstreamTls {
+    /// Why a name alone is not enough.
+    pub const UNFOUNDED: &str =
+        "the name of a certificate that nobody vouches for proves nothing: add a `validation_context` with a `trusted_ca`";
+    /// What it means that nothing is checked.
+    pub const UNVERIFIED: &str = "upstream certificates are not verified, as in Envoy: whoever answers is believed. Add a \
+                                  `validation_context` with a `trusted_ca` and `match_typed_subject_alt_names`";
+}
+
 impl CommonTls {
+    /// Whether a peer's certificate must be trusted or pinned, as far as the config itself says.
+    pub fn is_verifying(&self) -> bool {
+        self.validation.as_ref().is_some_and(|validation| validation.has_roots() || validation.has_pins())
+    }
+
+    /// The files of secrets that it names.
+    pub fn secret_files(&self) -> impl Iterator<Item = &SecretFile> {
+        self.certificate_files.iter().chain(&self.validation_file)
+    }
+
+    /// The same, with what the files of secrets hold. `certificate` and `validation` find that; `None` if one does not.
+    pub fn with_secrets(
+        &self,
+        certificate: impl Fn(&SecretFile) -> Option<TlsCertificate>,
+        validation: impl Fn(&SecretFile) -> Option<Validation>,
+    ) -> Option<CommonTls> {
+        let mut whole = CommonTls { certificate_files: Vec::new(), validation_file: None, ..self.clone() };
+        // All are looked at, whatever is wrong with the first.
+        let found: Vec<_> = self.certificate_files.iter().map(certificate).collect();
+        if let Some(file) = &self.validation_file {
+            let found = validation(file)?;
+            whole.validation = Some(match whole.validation.take() {
+                Some(default) => default.merged(found),
+                None => found,
+            });
+        }
+        whole.certificates.extend(found.into_iter().collect::<Option<Vec<_>>>()?);
+        Some(whole)
+    }
+
     /// The files that it names.
     pub fn files(&self) -> impl Iterator<Item = &Arc<str>> {
         let certificates = self.certificates.iter().flat_map(|one| [Some(&one.chain), Some(&one.key), one.ocsp_staple.as_ref()]);

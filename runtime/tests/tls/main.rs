@@ -4,6 +4,7 @@
 mod by_request;
 #[path = "../support/tls.rs"]
 mod pki;
+mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,7 +1,7 @@
 //! `CommonTlsContext` and `TlsParameters`: what both directions have.
 
-use super::certificates::{Secret, Secrets, find_secret, read_certificate};
-use super::validation::{read_validation, secret_validation};
+use super::certificates::{Found, Secret, Secrets, find_secret, read_certificate};
+use super::validation::{read_validation, read_whole_validation};
 use crate::config::tls::{CommonTls, TlsParams, TlsVersion, Validation};
 use crate::config::v3::reader::Reader;
 use std::sync::Arc;
@@ -13,41 +13,50 @@ pub(super) fn read_common(common: &Reader<'_>, secrets: &Secrets) -> Option<Comm
         Some(certificate) => certificates.push(certificate),
         None => whole = false,
     });
+    let mut certificate_files = Vec::new();
     common.each("tls_certificate_sds_secret_configs", |config| match find_secret(&config, secrets) {
-        Some(Secret::Certificate(Some(certificate))) => certificates.push(certificate.clone()),
-        Some(Secret::Certificate(None)) | None => whole = false,
-        Some(_) => config.error("name", "this secret is no certificate"),
+        Some(Found::File(file)) => certificate_files.push(file),
+        Some(Found::Static(Secret::Certificate(Some(certificate)))) => certificates.push(certificate.clone()),
+        Some(Found::Static(Secret::Certificate(None))) | None => whole = false,
+        Some(Found::Static(_)) => config.error("name", "this secret is no certificate"),
     });
-    let mut validation = common.message("validation_context", |context| read_validation(&context));
-    if common.has("validation_context_sds_secret_config") {
-        validation = common.message("validation_context_sds_secret_config", |config| secret_validation(&config, secrets)).flatten();
-        whole &= validation.is_some();
-    }
+    let (mut validation, mut validation_file) = (read_default(common), None);
+    let mut by_secret = |message: &Reader<'_>| {
+        message.message("validation_context_sds_secret_config", |config| match find_secret(&config, secrets) {
+            Some(Found::File(file)) => validation_file = Some(file),
+            Some(Found::Static(Secret::Validation(Some(secret)))) => {
+                validation = Some(match validation.take() {
+                    Some(default) => default.merged(secret.clone()),
+                    None => secret.clone(),
+                });
+            }
+            Some(Found::Static(Secret::Validation(None))) | None => whole = false,
+            Some(Found::Static(_)) => {
+                config.error("name", "this secret is no validation context");
+                whole = false;
+            }
+        });
+    };
+    by_secret(common);
     common.message("combined_validation_context", |combined| {
-        let default = combined.message("default_validation_context", |context| read_validation(&context));
-        let secret = combined.message("validation_context_sds_secret_config", |config| secret_validation(&config, secrets)).flatten();
-        whole &= secret.is_some();
-        validation = match (default, secret) {
-            (Some(default), Some(secret)) => Some(merge(default, secret)),
-            (one, other) => one.or(other),
-        };
+        by_secret(&combined);
     });
+    // What is in a file is judged by whoever reads it.
+    if !common.has("validation_context") && validation_file.is_none() {
+        let fault = validation.as_ref().and_then(Validation::fault);
+        fault.into_iter().for_each(|fault| common.error_here(fault));
+    }
     let params = common.message("tls_params", |params| read_params(&params)).unwrap_or_default();
     let alpn = common.strings("alpn_protocols").into_iter().map(Arc::from).collect();
-    whole.then(|| CommonTls { certificates, validation, alpn, params, place: common.place_here() })
+    whole.then(|| CommonTls { certificates, certificate_files, validation, validation_file, alpn, params, place: common.place_here() })
 }
 
-/// Messages are merged as protobuf does it: what the secret sets wins, and lists are joined.
-fn merge(mut default: Validation, secret: Validation) -> Validation {
-    default.trusted_ca = secret.trusted_ca.or(default.trusted_ca);
-    default.names.extend(secret.names);
-    default.spki_pins.extend(secret.spki_pins);
-    default.hash_pins.extend(secret.hash_pins);
-    default.crl = secret.crl.or(default.crl);
-    default.leaf_crl_only |= secret.leaf_crl_only;
-    default.accept_untrusted |= secret.accept_untrusted;
-    default.allow_expired |= secret.allow_expired;
-    default
+/// What the config itself says of validation.
+fn read_default(common: &Reader<'_>) -> Option<Validation> {
+    let combined = common.message("combined_validation_context", |combined| {
+        combined.message("default_validation_context", |context| read_validation(&context))
+    });
+    common.message("validation_context", |context| read_whole_validation(&context)).or(combined.flatten())
 }
 
 /// Ciphers of TLS 1.2 that we have, by OpenSSL's names.

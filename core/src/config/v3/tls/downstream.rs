@@ -2,7 +2,6 @@
 
 use super::certificates::{Secrets, mark_source};
 use super::common::read_common;
-use super::validation::has_pins;
 use super::{DOWNSTREAM, UPSTREAM};
 use crate::config::tls::DownstreamTls;
 use crate::config::v3::listener::Transport;
@@ -29,13 +28,11 @@ fn read_downstream_context(context: &Reader<'_>, secrets: &Secrets) -> Option<Do
     }
     let require = context.flag("require_client_certificate");
     if let Some(common) = &common {
-        let has_secrets = context.message("common_tls_context", |common| common.has("tls_certificate_sds_secret_configs"));
-        if common.certificates.is_empty() && has_secrets == Some(false) {
+        if common.certificates.is_empty() && common.certificate_files.is_empty() {
             context.error("common_tls_context", "TLS on a listener needs a certificate: `tls_certificates`");
         }
-        if require && common.validation.as_ref().is_none_or(|validation| !validation.has_roots() && !has_pins(validation)) {
-            let why = "client certificates are required, and nothing says which: add a `validation_context` with a `trusted_ca`";
-            context.error("require_client_certificate", why);
+        if require && common.validation_file.is_none() && !common.is_verifying() {
+            context.error("require_client_certificate", DownstreamTls::UNFOUNDED);
         }
     }
     context.message("session_ticket_keys", |keys| {

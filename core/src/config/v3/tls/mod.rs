@@ -7,7 +7,7 @@ mod downstream;
 mod upstream;
 mod validation;
 
-pub(super) use certificates::{Secrets, read_secret};
+pub(super) use certificates::{Secrets, find_in_response, read_secret};
 pub(super) use downstream::read_downstream;
 pub(super) use upstream::read_upstream;
 

@@ -2,7 +2,6 @@
 
 use super::certificates::Secrets;
 use super::common::read_common;
-use super::validation::has_pins;
 use super::{DOWNSTREAM, UPSTREAM};
 use crate::config::tls::{CommonTls, NameByRequest, TlsParams, UpstreamTls, Validation};
 use crate::config::v3::listener::Transport;
@@ -23,7 +22,15 @@ pub(in crate::config::v3) fn read_upstream(config: &Reader<'_>, secrets: &Secret
 
 fn read_upstream_context(context: &Reader<'_>, secrets: &Secrets, by_request: NameByRequest) -> Option<UpstreamTls> {
     let place = context.place_here();
-    let empty = || CommonTls { certificates: Vec::new(), validation: None, alpn: Vec::new(), params: TlsParams::default(), place };
+    let empty = || CommonTls {
+        certificates: Vec::new(),
+        certificate_files: Vec::new(),
+        validation: None,
+        validation_file: None,
+        alpn: Vec::new(),
+        params: TlsParams::default(),
+        place,
+    };
     let common = match context.has("common_tls_context") {
         true => context.message("common_tls_context", |common| read_common(&common, secrets)).flatten(),
         false => Some(empty()),
@@ -41,27 +48,26 @@ fn read_upstream_context(context: &Reader<'_>, secrets: &Secrets, by_request: Na
         max_session_keys: context.u32("max_session_keys").unwrap_or(1),
         by_request,
     };
-    let has_roots = tls.common.validation.as_ref().is_some_and(Validation::has_roots);
-    if tls.common.certificates.len() > 1 {
+    // What a file of secrets holds is judged by whoever reads it.
+    let by_file = tls.common.validation_file.is_some();
+    let has_roots = by_file || tls.common.validation.as_ref().is_some_and(Validation::has_roots);
+    if tls.common.certificates.len() + tls.common.certificate_files.len() > 1 {
         context.error("common_tls_context", "TLS towards upstreams has one certificate at the most");
     }
-    let unfounded = "the name of a certificate that nobody vouches for proves nothing: add a `validation_context` with a `trusted_ca`";
     if tls.auto_sni_san && !has_roots {
-        context.error("auto_sni_san_validation", unfounded);
+        context.error("auto_sni_san_validation", UpstreamTls::UNFOUNDED);
     }
     if tls.by_request.san && !has_roots {
-        context.error_here(format!("`auto_san_validation` is set, but {unfounded}"));
+        context.error_here(format!("`auto_san_validation` is set, but {}", UpstreamTls::UNFOUNDED));
     }
     if tls.auto_sni_san && sni.is_empty() && !tls.auto_host_sni && !tls.by_request.sni {
         context.error("auto_sni_san_validation", "there is no name to compare with: set `sni`, `auto_host_sni` or `auto_sni`");
     }
-    if !has_roots && !tls.common.validation.as_ref().is_some_and(has_pins) {
-        let why = "upstream certificates are not verified, as in Envoy: whoever answers is believed. Add a `validation_context` with a \
-                   `trusted_ca` and `match_typed_subject_alt_names`";
-        context.warn_here(why);
+    if !by_file && !tls.common.is_verifying() {
+        context.warn_here(UpstreamTls::UNVERIFIED);
     } else if !tls.auto_sni_san
         && !tls.by_request.san
-        && tls.common.validation.as_ref().is_some_and(|validation| validation.names.is_empty() && !has_pins(validation))
+        && tls.common.validation.as_ref().is_some_and(|validation| validation.names.is_empty() && !validation.has_pins())
     {
         context.warn_here(
             "any certificate of the `trusted_ca` is accepted, whatever its name, as in Envoy: add `auto_sni_san_validation` or \

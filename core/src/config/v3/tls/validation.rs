@@ -1,6 +1,6 @@
 //! `CertificateValidationContext`: what a peer's certificate must be.
 
-use super::certificates::{Secret, Secrets, find_secret, read_source};
+use super::certificates::read_source;
 use crate::config::TextMatch;
 use crate::config::tls::{SanKind, SanMatch, Validation};
 use crate::config::v3::matcher::read_text;
@@ -21,7 +21,7 @@ pub(super) fn read_validation(context: &Reader<'_>) -> Validation {
     if context.has("require_signed_certificate_timestamp") && context.flag("require_signed_certificate_timestamp") {
         context.unsupported("require_signed_certificate_timestamp", "Weir does not look at certificate transparency");
     }
-    let validation = Validation {
+    Validation {
         trusted_ca: context.message("trusted_ca", |source| read_source(&source)).flatten(),
         names,
         spki_pins: read_pins(context, "verify_certificate_spki", |text| {
@@ -33,13 +33,17 @@ pub(super) fn read_validation(context: &Reader<'_>) -> Validation {
         accept_untrusted: context.enumeration("trust_chain_verification") == 1,
         allow_expired: context.flag("allow_expired_certificate"),
         place: context.place_here(),
-    };
-    let has_ca = context.has("trusted_ca");
-    if !validation.names.is_empty() && !has_ca {
-        context.error_here("names of certificates that nobody vouches for prove nothing: add a `trusted_ca`");
     }
-    if context.has("crl") && !has_ca {
-        context.error("crl", "revocation is looked up along the chain to a `trusted_ca`, and there is none");
+}
+
+/// As [`read_validation`], for one that is all there is.
+pub(super) fn read_whole_validation(context: &Reader<'_>) -> Validation {
+    let validation = read_validation(context);
+    if let Some(fault) = validation.fault().filter(|_| !context.has("trusted_ca")) {
+        match validation.names.is_empty() {
+            true => context.error("crl", fault),
+            false => context.error_here(fault),
+        }
     }
     validation
 }
@@ -84,18 +88,4 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
     let bytes: Option<Vec<u8>> =
         digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|p| p.len() == 2)?, 16).ok()).collect();
     bytes?.try_into().ok()
-}
-
-pub(super) fn has_pins(validation: &Validation) -> bool {
-    !validation.spki_pins.is_empty() || !validation.hash_pins.is_empty() || validation.accept_untrusted
-}
-
-pub(super) fn secret_validation(config: &Reader<'_>, secrets: &Secrets) -> Option<Validation> {
-    match find_secret(config, secrets)? {
-        Secret::Validation(validation) => validation.clone(),
-        _ => {
-            config.error("name", "this secret is no validation context");
-            None
-        }
-    }
 }
