@@ -68,6 +68,8 @@ pub struct DownstreamTls {
     pub session_timeout: Duration,
     /// Session tickets.
     pub stateless_resumption: bool,
+    /// Keys of tickets, 80 bytes each: the first seals, all of them open. With none, the driver makes its own.
+    pub ticket_keys: Vec<DataSource>,
     /// A session cache (TLS 1.2 only, as in Envoy).
     pub stateful_resumption: bool,
     /// For a name that no certificate has, look for one with the right kind of key before the first is taken.
@@ -324,6 +326,16 @@ impl UpstreamTls {
                                   `validation_context` with a `trusted_ca` and `match_typed_subject_alt_names`";
 }
 
+impl DataSource {
+    /// The file that it names.
+    pub fn file(&self) -> Option<&Arc<str>> {
+        match &self.data {
+            Data::File(path) => Some(path),
+            Data::Inline(_) => None,
+        }
+    }
+}
+
 impl CommonTls {
     /// Whether a peer's certificate must be trusted or pinned, as far as the config itself says.
     pub fn is_verifying(&self) -> bool {
@@ -359,10 +371,7 @@ impl CommonTls {
     pub fn files(&self) -> impl Iterator<Item = &Arc<str>> {
         let certificates = self.certificates.iter().flat_map(|one| [Some(&one.chain), Some(&one.key), one.ocsp_staple.as_ref()]);
         let validation = self.validation.iter().flat_map(|validation| [validation.trusted_ca.as_ref(), validation.crl.as_ref()]);
-        certificates.chain(validation).flatten().filter_map(|source| match &source.data {
-            Data::File(path) => Some(path),
-            Data::Inline(_) => None,
-        })
+        certificates.chain(validation).flatten().filter_map(DataSource::file)
     }
 }
 

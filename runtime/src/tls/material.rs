@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_core::config::tls::{CommonTls, Data, DataSource, Place, Secret, SecretFile, TlsCertificate};
 use weir_core::config::v3::{Diagnostic, Severity, load_secret};
+use weir_core::limit;
 use weir_core::tls_info::Certificate;
 
 /// The bytes of files, as they were read: what was made of them is as good as they are.
@@ -77,7 +78,8 @@ impl<'a> Material<'a> {
         read.clone()
     }
 
-    fn bytes(&self, source: &DataSource) -> Option<Arc<[u8]>> {
+    /// What a source holds.
+    pub fn bytes(&self, source: &DataSource) -> Option<Arc<[u8]>> {
         match &source.data {
             Data::Inline(bytes) => Some(Arc::clone(bytes)),
             Data::File(path) => match self.read_file(path) {
@@ -242,6 +244,18 @@ impl<'a> Material<'a> {
             }
         }
         Some(Authorities { store: Arc::new(store), certificates })
+    }
+
+    /// A key of session tickets.
+    pub fn ticket_key(&self, source: &DataSource) -> Option<Arc<[u8]>> {
+        let key = self.bytes(source)?;
+        let (wanted, found) = (limit::TICKET_KEY, key.len());
+        if found != wanted {
+            let what = Self::name(source);
+            self.error(&source.place, format!("a session ticket key is {wanted} bytes (`openssl rand {wanted}`), and {what} has {found}"));
+            return None;
+        }
+        Some(key)
     }
 
     /// Lists of revoked certificates.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_core::config::Config;
-use weir_core::config::tls::{CommonTls, DownstreamTls, SecretFile, UpstreamTls, Validation};
+use weir_core::config::tls::{CommonTls, DataSource, DownstreamTls, SecretFile, UpstreamTls, Validation};
 use weir_core::config::v3::{Diagnostic, Severity};
 
 /// All settings of one config.
@@ -115,6 +115,9 @@ trait Settings: Clone + PartialEq {
     fn common(&self) -> &CommonTls;
     fn common_mut(&mut self) -> &mut CommonTls;
 
+    /// Files that are named outside of what both directions have.
+    fn own_files(&self) -> impl Iterator<Item = &Arc<str>>;
+
     /// With what its files of secrets hold; `None` if something is wrong, which is said.
     fn with_secrets(self: &Arc<Self>, material: &Material<'_>) -> Option<Arc<Self>> {
         if self.common().secret_files().next().is_none() {
@@ -144,6 +147,10 @@ impl Settings for DownstreamTls {
         &mut self.common
     }
 
+    fn own_files(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.ticket_keys.iter().filter_map(DataSource::file)
+    }
+
     fn judge(&self, file: Option<&SecretFile>, material: &Material<'_>) -> bool {
         let Some(file) = file.filter(|_| self.require_client_certificate && !self.common.is_verifying()) else { return true };
         material.error(&file.place, DownstreamTls::UNFOUNDED);
@@ -158,6 +165,10 @@ impl Settings for UpstreamTls {
 
     fn common_mut(&mut self) -> &mut CommonTls {
         &mut self.common
+    }
+
+    fn own_files(&self) -> impl Iterator<Item = &Arc<str>> {
+        std::iter::empty()
     }
 
     fn judge(&self, file: Option<&SecretFile>, material: &Material<'_>) -> bool {
@@ -205,7 +216,7 @@ impl<C: Settings, B> Side<C, B> {
         for settings in all {
             let whole = settings.with_secrets(material);
             let named = whole.iter().flat_map(|whole| whole.common().files());
-            let paths = settings.common().secret_files().map(|secret| &secret.path).chain(named);
+            let paths = settings.common().secret_files().map(|secret| &secret.path).chain(named).chain(settings.own_files());
             let files: Files = paths.map(|path| (Arc::clone(path), material.read_file(path))).collect();
             let old = old.get(&*settings.common().place.path).copied().filter(|entry| *entry.settings == **settings);
             let same = old.filter(|entry| whole.is_some() && entry.files == files);

@@ -7,6 +7,7 @@ mod pki;
 mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
+mod tickets;
 
 use pki::{Ca, Leaf, ask, certificate, connect, echo_upstream, tls_upstream};
 use rustls::{HandshakeKind, ProtocolVersion};

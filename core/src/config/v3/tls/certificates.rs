@@ -151,10 +151,6 @@ pub(super) fn read_source(source: &Reader<'_>) -> Option<DataSource> {
     Some(DataSource { data, place: source.place_here() })
 }
 
-pub(super) fn mark_source(source: &Reader<'_>) {
-    source.ignore(&["filename", "inline_bytes", "inline_string", "environment_variable", "watched_directory"]);
-}
-
 #[cfg(test)]
 mod tests {
     use crate::config::tls::Secret;

@@ -1,9 +1,9 @@
 //! `DownstreamTlsContext`.
 
-use super::certificates::{Secrets, mark_source};
+use super::certificates::{Secrets, read_source};
 use super::common::read_common;
 use super::{DOWNSTREAM, UPSTREAM};
-use crate::config::tls::DownstreamTls;
+use crate::config::tls::{Data, DownstreamTls};
 use crate::config::v3::listener::Transport;
 use crate::config::v3::reader::Reader;
 use crate::limit;
@@ -35,14 +35,22 @@ fn read_downstream_context(context: &Reader<'_>, secrets: &Secrets) -> Option<Do
             context.error("require_client_certificate", DownstreamTls::UNFOUNDED);
         }
     }
+    let mut ticket_keys = Vec::new();
     context.message("session_ticket_keys", |keys| {
-        keys.each("keys", |key| mark_source(&key));
+        keys.each("keys", |key| ticket_keys.extend(read_source(&key)));
     });
-    for name in ["session_ticket_keys", "session_ticket_keys_sds_secret_config"] {
-        if context.has(name) {
-            context.ignore(&[name]);
-            context.unsupported(name, "Weir makes its session ticket keys itself; they last as long as the process");
+    for key in &ticket_keys {
+        if let Data::Inline(bytes) = &key.data
+            && bytes.len() != limit::TICKET_KEY
+        {
+            let why = format!("a key is {} bytes (`openssl rand {0}`), and one of these is {}", limit::TICKET_KEY, bytes.len());
+            context.error("session_ticket_keys", why);
         }
+    }
+    if context.has("session_ticket_keys_sds_secret_config") {
+        context.ignore(&["session_ticket_keys_sds_secret_config"]);
+        let why = "Weir takes session ticket keys from `session_ticket_keys` only so far; files that it names are watched";
+        context.unsupported("session_ticket_keys_sds_secret_config", why);
     }
     if context.enumeration("ocsp_staple_policy") != 0 {
         context.unsupported("ocsp_staple_policy", "Weir sends the staples that it is given, and does not look at their dates yet");
@@ -52,6 +60,7 @@ fn read_downstream_context(context: &Reader<'_>, secrets: &Secrets) -> Option<Do
         require_client_certificate: require,
         require_sni: context.flag("require_sni"),
         session_timeout: context.duration("session_timeout").unwrap_or(limit::TLS_SESSION_LIFE),
+        ticket_keys,
         stateless_resumption: !context.flag("disable_stateless_session_resumption"),
         stateful_resumption: !context.flag("disable_stateful_session_resumption"),
         full_scan: context.flag("full_scan_certs_on_sni_mismatch"),
