@@ -220,6 +220,8 @@ pub struct Validation {
     pub crl: Option<DataSource>,
     /// Only the peer's own certificate is looked for in the lists.
     pub leaf_crl_only: bool,
+    /// Most certificates above the peer's own, that of the authority among them.
+    pub max_depth: Option<u32>,
     /// Certificates that are not trusted are accepted, and told apart by whoever reads the facts.
     pub accept_untrusted: bool,
     /// Dates do not count.
@@ -257,6 +259,7 @@ impl Validation {
         self.spki_pins.extend(other.spki_pins);
         self.hash_pins.extend(other.hash_pins);
         self.crl = other.crl.or(self.crl);
+        self.max_depth = other.max_depth.or(self.max_depth);
         self.leaf_crl_only |= other.leaf_crl_only;
         self.accept_untrusted |= other.accept_untrusted;
         self.allow_expired |= other.allow_expired;

@@ -112,7 +112,7 @@ pub fn asks(tls: &DownstreamTls, material: &Material<'_>) -> [u8; 32] {
             context.update(&bytes);
         }
         let (leaf, any, old) = (validation.leaf_crl_only, validation.accept_untrusted, validation.allow_expired);
-        let rules = (&validation.names, &validation.spki_pins, &validation.hash_pins, leaf, any, old);
+        let rules = (&validation.names, &validation.spki_pins, &validation.hash_pins, validation.max_depth, leaf, any, old);
         context.update(format!("{rules:?}").as_bytes());
     }
     context.finish().as_ref().try_into().unwrap_or_default()

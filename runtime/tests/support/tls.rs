@@ -43,6 +43,27 @@ impl Ca {
         Ca { certificate: certificate.der().clone(), issuer: Issuer::new(params, key), folder: path.parent().unwrap().to_owned() }
     }
 
+    /// An authority that this one vouches for.
+    pub fn below(&self, name: &str) -> Ca {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let path = file("ca.pem", &certificate.pem());
+        Ca { certificate: certificate.der().clone(), issuer: Issuer::new(params, key), folder: path.parent().unwrap().to_owned() }
+    }
+
+    /// A client that trusts this authority and shows a certificate with those that lead to its root.
+    pub fn client_of(&self, own: &Leaf, above: &[&Ca]) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let chain = std::iter::once(own.der.clone()).chain(above.iter().map(|ca| ca.certificate.clone())).collect();
+        Arc::new(builder.with_root_certificates(roots).with_client_auth_cert(chain, own.private_key()).unwrap())
+    }
+
     pub fn file(&self) -> String {
         self.folder.join("ca.pem").display().to_string()
     }

@@ -2,6 +2,7 @@
 //! certificates change without a connection noticing.
 
 mod by_request;
+mod depth;
 #[path = "../support/tls.rs"]
 mod pki;
 mod secrets;

@@ -30,6 +30,7 @@ pub(super) fn read_validation(context: &Reader<'_>) -> Validation {
         hash_pins: read_pins(context, "verify_certificate_hash", from_hex),
         crl: context.message("crl", |source| read_source(&source)).flatten(),
         leaf_crl_only: context.flag("only_verify_leaf_cert_crl"),
+        max_depth: context.u32("max_verify_depth"),
         accept_untrusted: context.enumeration("trust_chain_verification") == 1,
         allow_expired: context.flag("allow_expired_certificate"),
         place: context.place_here(),
