@@ -312,6 +312,7 @@ impl Engine {
 fn count_handshake(stats: &Block, tls: Option<&TlsInfo>) {
     let Some(tls) = tls else { return };
     stats.inc(ClusterStat::SslHandshake);
+    stats.count_tls(tls);
     if tls.peer.is_none() {
         stats.inc(ClusterStat::SslNoCertificate);
     }

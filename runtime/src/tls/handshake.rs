@@ -128,6 +128,7 @@ fn info(state: &CommonState, name: &str, local: Option<Arc<Certificate>>) -> Tls
             _ => "TLSv1.3".into(),
         },
         cipher: state.negotiated_cipher_suite().map_or("", |suite| server::cipher_name(suite.suite())).into(),
+        curve: state.negotiated_key_exchange_group().map_or("", |group| server::curve_name(group.name())).into(),
         alpn: state.alpn_protocol().unwrap_or_default().into(),
         server_name: name.into(),
         session_id: "".into(),

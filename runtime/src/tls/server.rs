@@ -109,7 +109,8 @@ pub fn cipher_name(suite: CipherSuite) -> &'static str {
     }
 }
 
-fn curve_name(group: NamedGroup) -> &'static str {
+/// BoringSSL's name of a key exchange, which Envoy uses.
+pub fn curve_name(group: NamedGroup) -> &'static str {
     match group {
         NamedGroup::X25519 => "X25519",
         NamedGroup::secp256r1 => "P-256",

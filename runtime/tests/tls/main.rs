@@ -1,6 +1,7 @@
 //! TLS on real sockets: which certificate and chain a client gets, who is let in, what upstreams must show, and that
 //! certificates change without a connection noticing.
 
+mod agreed;
 mod by_request;
 mod depth;
 #[path = "../support/tls.rs"]
