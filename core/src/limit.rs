@@ -166,3 +166,9 @@ pub const TLS_SESSIONS: usize = 4096;
 
 /// How long a session may be resumed (`DownstreamTlsContext.session_timeout`: 2 h, BoringSSL's default).
 pub const TLS_SESSION_LIFE: Duration = Duration::from_secs(7200);
+
+/// Bytes of a session ticket key, as Envoy has them: a name (16), a key for HMAC (32), one for AES (32).
+pub const TICKET_KEY: usize = 80;
+
+/// Most certificates above a peer's own (`CertificateValidationContext.max_verify_depth`: 100, Envoy's default).
+pub const VERIFY_DEPTH: u32 = 100;

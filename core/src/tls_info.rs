@@ -18,6 +18,8 @@ pub struct TlsInfo {
     pub version: Arc<str>,
     /// The cipher, by OpenSSL's name.
     pub cipher: Arc<str>,
+    /// The key exchange, by BoringSSL's name; empty for none.
+    pub curve: Arc<str>,
     /// The protocol that was agreed on (ALPN); empty for none.
     pub alpn: Box<[u8]>,
     /// The server that the client asked for (SNI); empty for none.

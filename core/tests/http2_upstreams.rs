@@ -57,7 +57,14 @@ impl Host {
 }
 
 fn config(hosts: usize, more: &str) -> String {
-    let options = r#", typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: { http2_protocol_options: {} } } }"#;
+    config_with(hosts, "", more)
+}
+
+/// `options` are more of HttpProtocolOptions.
+fn config_with(hosts: usize, options: &str, more: &str) -> String {
+    let options = format!(
+        r#", typed_extension_protocol_options: {{ envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{ "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, {options} explicit_http_config: {{ http2_protocol_options: {{}} }} }} }}"#
+    );
     let routes = "[{ match: { prefix: / }, route: { cluster: u } }]";
     let manager = "upgrade_configs: [{ upgrade_type: websocket }]";
     bootstrap(manager, routes, &format!("[{}]", cluster("u", hosts, &format!("{options}{more}"))))
@@ -283,4 +290,55 @@ fn a_host_that_answers_pings_is_kept_and_one_that_does_not_is_left() {
     pair.advance(Duration::from_millis(1));
     assert!(pair.is_closed(host.conn));
     assert_eq!(pair.stat(Scope::Cluster, "http2.keepalive_timeout"), 1);
+}
+
+#[test]
+fn a_connection_serves_the_name_that_it_was_made_for() {
+    let tls = r#", transport_socket: { name: t, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, sni: static.example,
+        common_tls_context: { validation_context: { trusted_ca: { inline_string: x } } } } }"#;
+    let names = "upstream_http_protocol_options: { auto_sni: true, auto_san_validation: true },";
+    let mut pair = Pair::new(&config_with(1, names, tls));
+    let ask = |pair: &mut Pair, host: &str| {
+        let client = pair.connect();
+        pair.send(client, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client
+    };
+    let name = |sent: &str, san: &str| (sent.to_owned(), Some(san.to_owned()));
+    let first = ask(&mut pair, "A.example:8443");
+    let mut a = Host::new(&pair);
+    ask(&mut pair, "b.example");
+    let mut b = Host::new(&pair);
+    ask(&mut pair, "10.0.0.9");
+    assert_eq!(pair.names, [name("a.example", "a.example"), name("b.example", "b.example"), name("static.example", "10.0.0.9")]);
+    // Another request for a name joins the connection of that name, however many there are.
+    ask(&mut pair, "a.example");
+    let requests = a.turn(&mut pair).0;
+    assert_eq!((requests.len(), b.turn(&mut pair).0.len(), pair.upstreams.len()), (2, 1, 3));
+    a.answer(requests[0], b"ok");
+    a.turn(&mut pair);
+    assert!(pair.received(first).contains("ok"));
+    // One whose connection is gone waits for another one of its own.
+    pair.reset(a.conn);
+    ask(&mut pair, "a.example");
+    assert_eq!(pair.names.last(), Some(&name("a.example", "a.example")));
+    let mut again = Host::new(&pair);
+    assert_eq!(b.turn(&mut pair).0.len(), 0);
+    assert!(!again.turn(&mut pair).0.is_empty());
+}
+
+#[test]
+fn one_name_makes_room_for_another() {
+    let tls = r#", transport_socket: { name: t, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext } }, circuit_breakers: { thresholds: [{ max_connections: 1 }] }"#;
+    let mut pair = Pair::new(&config_with(1, "upstream_http_protocol_options: { auto_sni: true },", tls));
+    for host in ["a.example", "b.example", "c.example"] {
+        let client = pair.connect();
+        pair.send(client, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let mut upstream = Host::new(&pair);
+        let requests = upstream.turn(&mut pair).0;
+        upstream.answer(requests[0], host.as_bytes());
+        upstream.turn(&mut pair);
+        assert!(pair.received(client).contains(host), "{}", pair.received(client));
+    }
+    let names: Vec<&str> = pair.names.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["a.example", "b.example", "c.example"]);
 }

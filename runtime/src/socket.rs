@@ -437,7 +437,7 @@ async fn make<N: Net>(
     let Some(client) = worker.tls_upstream(&tls.config) else {
         return Err(ConnectError::new("TLS_error:|the settings of the cluster are gone:TLS_error_end"));
     };
-    let shaken = handshake::connect(&client, &tls.server_name, address.ip(), stream).await;
+    let shaken = handshake::connect(&client, &tls, address.ip(), stream).await;
     let (stream, info) = shaken.map_err(handshake::Failed::into_connect_error)?;
     Ok((Stream::Tls(Box::new(stream)), Transport { addresses, tls: Some(info.into()) }))
 }

@@ -2,7 +2,7 @@
 
 use crate::id::{ConnId, ExchangeId};
 use crate::shared::SharedHost;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -19,14 +19,17 @@ pub struct Host {
     pub hostname: Arc<str>,
     /// Counts over all workers.
     pub shared: Arc<SharedHost>,
-    /// Connections and who waits for one, by [`PoolKind`].
-    pub pools: [Pool; PoolKind::COUNT],
+    /// Connections for any request and who waits for one, by [`PoolKind`].
+    plain: [Pool; PoolKind::COUNT],
+    /// Those that are made for requests to one host name. Each is there as long as it is used: the names are the
+    /// clients' to choose.
+    named: BTreeMap<PoolKey, Pool>,
     /// No longer in the cluster; kept until its last connection is gone.
     pub removed: bool,
 }
 
 /// What the connections of a pool are for. An exchange must not get one of another kind.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum PoolKind {
     /// HTTP in the cluster's own version, or what ALPN agreed on.
     #[default]
@@ -37,6 +40,22 @@ pub enum PoolKind {
     Raw,
 }
 
+/// Which connections of a host an exchange may use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct PoolKey {
+    /// What they are for.
+    pub kind: PoolKind,
+    /// The host name that they are made for, where TLS is told it; `None` if any request may use them.
+    pub name: Option<Arc<str>>,
+}
+
+impl PoolKey {
+    /// Connections that any request may use.
+    pub fn any(kind: PoolKind) -> PoolKey {
+        PoolKey { kind, name: None }
+    }
+}
+
 impl PoolKind {
     /// How many there are.
     pub const COUNT: usize = 3;
@@ -45,29 +64,60 @@ impl PoolKind {
 }
 
 impl Host {
-    /// The connections of that kind.
-    pub fn pool(&mut self, kind: PoolKind) -> &mut Pool {
-        &mut self.pools[kind as usize]
+    /// A host that nothing is connected to.
+    pub fn new(address: SocketAddr, shared: Arc<SharedHost>) -> Host {
+        let (plain, named) = (<[Pool; PoolKind::COUNT]>::default(), BTreeMap::new());
+        Host { address, weight: 1, healthy: true, hostname: Arc::from(""), shared, plain, named, removed: false }
+    }
+
+    /// The connections of that kind and name.
+    pub fn pool(&mut self, key: &PoolKey) -> &mut Pool {
+        match key.name {
+            None => &mut self.plain[key.kind as usize],
+            Some(_) => self.named.entry(key.clone()).or_default(),
+        }
+    }
+
+    /// Forgets a pool that nothing is in.
+    pub fn forget_if_empty(&mut self, key: &PoolKey) {
+        if key.name.is_some() && self.named.get(key).is_some_and(|pool| pool.connections == 0 && pool.waiting() == 0) {
+            self.named.remove(key);
+        }
+    }
+
+    /// All pools.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.plain.iter().chain(self.named.values())
+    }
+
+    /// All pools.
+    pub fn pools_mut(&mut self) -> impl Iterator<Item = &mut Pool> {
+        self.plain.iter_mut().chain(self.named.values_mut())
+    }
+
+    /// Which pools there are.
+    pub fn pool_keys(&self) -> Vec<PoolKey> {
+        PoolKind::ALL.into_iter().map(PoolKey::any).chain(self.named.keys().cloned()).collect()
     }
 
     /// All connections to it.
     pub fn connections(&self) -> u64 {
-        self.pools.iter().map(|pool| u64::from(pool.connections)).sum()
+        self.pools().map(|pool| u64::from(pool.connections)).sum()
     }
 
     /// All exchanges that wait for one.
     pub fn waiting(&self) -> u64 {
-        self.pools.iter().map(|pool| pool.waiting() as u64).sum()
+        self.pools().map(|pool| pool.waiting() as u64).sum()
     }
 
     /// Whether it has connections, or somebody waits for one.
     pub fn is_used(&self) -> bool {
-        self.pools.iter().any(|pool| pool.connections > 0 || pool.waiting() > 0)
+        self.pools().any(|pool| pool.connections > 0 || pool.waiting() > 0)
     }
 
     /// All connections that carry nothing.
     pub fn idle(&self) -> Vec<ConnId> {
-        self.pools.iter().flat_map(|pool| pool.idle.iter().chain(&pool.shared)).copied().collect()
+        self.pools().flat_map(|pool| pool.idle.iter().chain(&pool.shared)).copied().collect()
     }
 }
 

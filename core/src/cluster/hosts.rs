@@ -74,7 +74,7 @@ impl HostSet {
 
     /// Whether some exchange waits for a connection.
     pub fn has_waiting(&self) -> bool {
-        self.all.values().any(|host| host.pools.iter().any(|pool| pool.waiting() > 0))
+        self.all.values().any(|host| host.pools().any(|pool| pool.waiting() > 0))
     }
 
     /// Draws hosts in another way from now on.
@@ -90,15 +90,7 @@ impl HostSet {
             let known = old.iter().position(|id| self.all.get(*id).is_some_and(|host| host.address == *address));
             let id = match known {
                 Some(at) => old.remove(at),
-                None => self.all.insert(Host {
-                    address: *address,
-                    weight: 1,
-                    healthy: true,
-                    hostname: Arc::from(""),
-                    shared: shared.host(*address),
-                    pools: Default::default(),
-                    removed: false,
-                }),
+                None => self.all.insert(Host::new(*address, shared.host(*address))),
             };
             if let Some(host) = self.all.get_mut(id) {
                 (host.weight, host.healthy, host.hostname) = (endpoint.weight.max(1), endpoint.healthy, Arc::clone(&endpoint.hostname));

@@ -4,7 +4,7 @@ mod balance;
 mod host;
 mod hosts;
 
-pub use host::{Host, Pool, PoolKind};
+pub use host::{Host, Pool, PoolKey, PoolKind};
 pub use hosts::HostSet;
 
 use crate::config::{Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint};

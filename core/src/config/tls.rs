@@ -6,6 +6,8 @@
 
 use super::TextMatch;
 use super::v3::{Diagnostic, Pos, Severity};
+use crate::http::Fields;
+use crate::http::validate::split_port;
 use crate::time::Duration;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ pub struct Place {
     pub pos: Pos,
     /// Which field.
     pub path: Arc<str>,
+    /// The file, if it is not the config's own.
+    pub file: Option<Arc<str>>,
 }
 
 impl PartialEq for Place {
@@ -28,7 +32,7 @@ impl PartialEq for Place {
 impl Place {
     /// Says what is wrong here, as the loader does.
     pub fn finding(&self, severity: Severity, file: &str, message: impl Into<String>) -> Diagnostic {
-        let (file, path) = (file.to_owned(), self.path.to_string());
+        let (file, path) = (self.file.as_deref().unwrap_or(file).to_owned(), self.path.to_string());
         Diagnostic { severity, file, pos: self.pos, path, message: message.into(), help: None }
     }
 }
@@ -64,6 +68,8 @@ pub struct DownstreamTls {
     pub session_timeout: Duration,
     /// Session tickets.
     pub stateless_resumption: bool,
+    /// Keys of tickets, 80 bytes each: the first seals, all of them open. With none, the driver makes its own.
+    pub ticket_keys: Vec<DataSource>,
     /// A session cache (TLS 1.2 only, as in Envoy).
     pub stateful_resumption: bool,
     /// For a name that no certificate has, look for one with the right kind of key before the first is taken.
@@ -85,6 +91,42 @@ pub struct UpstreamTls {
     pub auto_sni_san: bool,
     /// Sessions kept for resumption.
     pub max_session_keys: u32,
+    /// What a request says of the name.
+    pub by_request: NameByRequest,
+}
+
+/// `UpstreamHttpProtocolOptions`: names that are taken from the request that a connection is made for.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct NameByRequest {
+    /// `auto_sni`: the request's host is the server name to send, unless it is an address.
+    pub sni: bool,
+    /// `auto_san_validation`: the certificate must be for the request's host, instead of what `validation` says of
+    /// names.
+    pub san: bool,
+    /// `override_auto_sni_header`: the field that says the host, where a request has it.
+    pub header: Option<Arc<str>>,
+}
+
+impl NameByRequest {
+    /// The host that a connection for this request is made for, without its port and in lower case. `authority` is
+    /// that of the request as it is sent. `None` if any connection will do.
+    pub fn host(&self, fields: &Fields, authority: &[u8]) -> Option<Arc<str>> {
+        if !self.sni && !self.san {
+            return None;
+        }
+        let named = self.header.as_ref().map(|header| fields.all_named(header.as_bytes()).collect::<Vec<_>>().join(&b","[..]));
+        let value = named.filter(|value| !value.is_empty()).unwrap_or_else(|| authority.to_vec());
+        let (host, _) = split_port(&value);
+        let host = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
+        let host = std::str::from_utf8(host).ok().filter(|host| !host.is_empty())?.to_ascii_lowercase();
+        // An address is no server name; it is a name that a certificate can have.
+        (self.san || host.parse::<IpAddr>().is_err()).then(|| host.into())
+    }
+
+    /// The server name to send for a host, if it is the request's to say.
+    pub fn server_name<'h>(&self, host: &'h Arc<str>) -> Option<&'h Arc<str>> {
+        (self.sni && host.parse::<IpAddr>().is_err()).then_some(host)
+    }
 }
 
 /// `CommonTlsContext`.
@@ -92,14 +134,43 @@ pub struct UpstreamTls {
 pub struct CommonTls {
     /// Our certificates.
     pub certificates: Vec<TlsCertificate>,
+    /// More of them, in files of secrets: they come after those of `certificates`.
+    pub certificate_files: Vec<SecretFile>,
     /// How the peer is verified.
     pub validation: Option<Validation>,
+    /// More of that, in a file of secrets.
+    pub validation_file: Option<SecretFile>,
     /// `alpn_protocols`.
     pub alpn: Vec<Arc<str>>,
     /// Versions and ciphers.
     pub params: TlsParams,
     /// Where it was written.
     pub place: Place,
+}
+
+/// `SdsSecretConfig` with a `path_config_source`: a secret that a file holds. The driver reads it, and
+/// [`load_secret`](super::v3::load_secret) says what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecretFile {
+    /// The secret's name.
+    pub name: Arc<str>,
+    /// The file: a DiscoveryResponse.
+    pub path: Arc<str>,
+    /// `watched_directory`, besides the folder of the file.
+    pub watched: Option<Arc<str>>,
+    /// Where the config names it.
+    pub place: Place,
+}
+
+/// What a file of secrets holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Secret {
+    /// `tls_certificate`.
+    Certificate(TlsCertificate),
+    /// `validation_context`.
+    Validation(Validation),
+    /// Something that TLS does not ask for.
+    Other,
 }
 
 /// `TlsCertificate`.
@@ -149,6 +220,8 @@ pub struct Validation {
     pub crl: Option<DataSource>,
     /// Only the peer's own certificate is looked for in the lists.
     pub leaf_crl_only: bool,
+    /// Most certificates above the peer's own, that of the authority among them.
+    pub max_depth: Option<u32>,
     /// Certificates that are not trusted are accepted, and told apart by whoever reads the facts.
     pub accept_untrusted: bool,
     /// Dates do not count.
@@ -161,6 +234,36 @@ impl Validation {
     /// Whether the chain is checked against authorities.
     pub fn has_roots(&self) -> bool {
         self.trusted_ca.is_some()
+    }
+
+    /// Whether anything but the name of a certificate decides about it.
+    pub fn has_pins(&self) -> bool {
+        !self.spki_pins.is_empty() || !self.hash_pins.is_empty() || self.accept_untrusted
+    }
+
+    /// Why it cannot be what is meant.
+    pub fn fault(&self) -> Option<&'static str> {
+        match () {
+            () if self.has_roots() => None,
+            () if !self.names.is_empty() => Some("names of certificates that nobody vouches for prove nothing: add a `trusted_ca`"),
+            () if self.crl.is_some() => Some("revocation is looked up along the chain to a `trusted_ca`, and there is none"),
+            () => None,
+        }
+    }
+
+    /// With what `other` says too. Messages are merged as protobuf does it: what it sets wins, and lists are joined.
+    #[must_use]
+    pub fn merged(mut self, other: Validation) -> Validation {
+        self.trusted_ca = other.trusted_ca.or(self.trusted_ca);
+        self.names.extend(other.names);
+        self.spki_pins.extend(other.spki_pins);
+        self.hash_pins.extend(other.hash_pins);
+        self.crl = other.crl.or(self.crl);
+        self.max_depth = other.max_depth.or(self.max_depth);
+        self.leaf_crl_only |= other.leaf_crl_only;
+        self.accept_untrusted |= other.accept_untrusted;
+        self.allow_expired |= other.allow_expired;
+        self
     }
 }
 
@@ -212,21 +315,97 @@ pub fn dns_name_fits(name: &str, wanted: &str) -> bool {
     }
 }
 
+impl DownstreamTls {
+    /// Why clients cannot be required to have a certificate.
+    pub const UNFOUNDED: &str = "client certificates are required, and nothing says which: add a `validation_context` with a `trusted_ca`";
+}
+
+impl UpstreamTls {
+    /// Why a name alone is not enough.
+    pub const UNFOUNDED: &str =
+        "the name of a certificate that nobody vouches for proves nothing: add a `validation_context` with a `trusted_ca`";
+    /// What it means that nothing is checked.
+    pub const UNVERIFIED: &str = "upstream certificates are not verified, as in Envoy: whoever answers is believed. Add a \
+                                  `validation_context` with a `trusted_ca` and `match_typed_subject_alt_names`";
+}
+
+impl DataSource {
+    /// The file that it names.
+    pub fn file(&self) -> Option<&Arc<str>> {
+        match &self.data {
+            Data::File(path) => Some(path),
+            Data::Inline(_) => None,
+        }
+    }
+}
+
 impl CommonTls {
+    /// Whether a peer's certificate must be trusted or pinned, as far as the config itself says.
+    pub fn is_verifying(&self) -> bool {
+        self.validation.as_ref().is_some_and(|validation| validation.has_roots() || validation.has_pins())
+    }
+
+    /// The files of secrets that it names.
+    pub fn secret_files(&self) -> impl Iterator<Item = &SecretFile> {
+        self.certificate_files.iter().chain(&self.validation_file)
+    }
+
+    /// The same, with what the files of secrets hold. `certificate` and `validation` find that; `None` if one does not.
+    pub fn with_secrets(
+        &self,
+        certificate: impl Fn(&SecretFile) -> Option<TlsCertificate>,
+        validation: impl Fn(&SecretFile) -> Option<Validation>,
+    ) -> Option<CommonTls> {
+        let mut whole = CommonTls { certificate_files: Vec::new(), validation_file: None, ..self.clone() };
+        // All are looked at, whatever is wrong with the first.
+        let found: Vec<_> = self.certificate_files.iter().map(certificate).collect();
+        if let Some(file) = &self.validation_file {
+            let found = validation(file)?;
+            whole.validation = Some(match whole.validation.take() {
+                Some(default) => default.merged(found),
+                None => found,
+            });
+        }
+        whole.certificates.extend(found.into_iter().collect::<Option<Vec<_>>>()?);
+        Some(whole)
+    }
+
     /// The files that it names.
     pub fn files(&self) -> impl Iterator<Item = &Arc<str>> {
         let certificates = self.certificates.iter().flat_map(|one| [Some(&one.chain), Some(&one.key), one.ocsp_staple.as_ref()]);
         let validation = self.validation.iter().flat_map(|validation| [validation.trusted_ca.as_ref(), validation.crl.as_ref()]);
-        certificates.chain(validation).flatten().filter_map(|source| match &source.data {
-            Data::File(path) => Some(path),
-            Data::Inline(_) => None,
-        })
+        certificates.chain(validation).flatten().filter_map(DataSource::file)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_says_the_name() {
+        let (mut plain, mut named) = (Fields::default(), Fields::default());
+        named.push(b"x-name", b"N.example:1");
+        plain.push(b"x-name", b"");
+        let (off, sni) = (NameByRequest::default(), NameByRequest { sni: true, ..NameByRequest::default() });
+        let san = NameByRequest { san: true, ..NameByRequest::default() };
+        let header = NameByRequest { header: Some("x-name".into()), ..sni.clone() };
+        for (names, fields, authority, host, server_name) in [
+            (&off, &plain, "a.example", None, None),
+            (&sni, &plain, "A.example:8443", Some("a.example"), Some("a.example")),
+            (&sni, &plain, "10.0.0.1:443", None, None),
+            (&sni, &plain, "[::1]:443", None, None),
+            (&sni, &plain, "", None, None),
+            (&san, &plain, "[::1]:443", Some("::1"), None),
+            (&san, &plain, "a.example", Some("a.example"), None),
+            (&header, &named, "a.example", Some("n.example"), Some("n.example")),
+            (&header, &plain, "a.example", Some("a.example"), Some("a.example")),
+        ] {
+            let found = names.host(fields, authority.as_bytes());
+            assert_eq!(found.as_deref(), host, "{names:?} {authority}");
+            assert_eq!(found.as_ref().and_then(|host| names.server_name(host)).map(|name| &**name), server_name, "{names:?} {authority}");
+        }
+    }
 
     #[test]
     fn a_wildcard_stands_for_one_label() {

@@ -8,7 +8,7 @@
 //! ```
 
 use super::{PartialHead, Wire};
-use crate::cluster::PoolKind;
+use crate::cluster::PoolKey;
 use crate::config::UpstreamTls;
 use crate::http1::body::Decoder;
 use crate::http2::Session;
@@ -62,7 +62,7 @@ pub struct Upstream {
     /// Its host.
     pub host: HostId,
     /// Which of the host's pools it belongs to.
-    pub pool: PoolKind,
+    pub pool: PoolKey,
     /// How many exchanges it was expected to carry while it was being made.
     pub carries: usize,
     /// Whose breakers count it.

@@ -38,8 +38,7 @@ impl Engine {
         if exchange.retry.is_on() {
             exchange.retry.tried.push(host_id);
         }
-        let kind = exchange.attempt.pool;
-        let pool = host.pool(kind);
+        let pool = host.pool(&exchange.attempt.pool);
         let idle = match exchange.attempt.fresh {
             true => None,
             false => pool.shared().or_else(|| pool.take_idle()),
@@ -58,21 +57,22 @@ impl Engine {
 
     fn wait_for_connection(&mut self, id: ExchangeId, cluster_id: ClusterId, host_id: HostId, now: Instant) {
         let (Some(exchange), Some(cluster)) = (self.exchanges.get_mut(id), self.clusters.get_mut(cluster_id)) else { return };
-        let (priority, kind) = (exchange.attempt.priority, exchange.attempt.pool);
+        let (priority, key) = (exchange.attempt.priority, exchange.attempt.pool.clone());
         let breakers = &cluster.config.breakers[priority];
         // With no connection allowed at all there is nothing to wait for.
         if breakers.max_connections == 0 || !self.answers.acquire(&cluster.shared.priorities[priority].pending, breakers.max_pending) {
             cluster.stats.inc(ClusterStat::RqPendingOverflow);
             exchange.record.endpoint = None;
+            self.forget_pool_if_empty(cluster_id, host_id, &key);
             return self.attempt_failed(id, Failure::Overflow, now);
         }
         cluster.stats.inc(ClusterStat::RqPendingTotal);
         cluster.stats.inc(ClusterStat::RqPendingActive);
         exchange.attempt.waiting = true;
         if let Some(host) = cluster.hosts.get_mut(host_id) {
-            host.pool(kind).wait(id);
+            host.pool(&key).wait(id);
         }
-        self.open_connections(cluster_id, host_id, kind, now);
+        self.open_connections(cluster_id, host_id, &key, now);
     }
 
     /// Sends an exchange's request on a free connection. Answers `false`, and leaves the connection free, if the
@@ -118,7 +118,7 @@ impl Engine {
         if is_http2 {
             return self.assign_stream(id, conn_id, now);
         }
-        if conn.pool == PoolKind::Raw {
+        if conn.pool.kind == PoolKind::Raw {
             return self.assign_raw(id, conn_id, now);
         }
         let before = conn.wire.out.len();

@@ -31,9 +31,10 @@ impl Engine {
             // Who waits behind it is the one that starves now, and nobody has noticed.
             self.out.actions.push_back(Action::Nudge);
         }
-        let (cluster_id, host_id, pool) = (attempt.cluster, attempt.host, attempt.pool);
+        let (cluster_id, host_id, pool) = (attempt.cluster, attempt.host, attempt.pool.clone());
         if let Some(host) = host_id.and_then(|host| cluster.hosts.get_mut(host)) {
-            host.pool(pool).stop_waiting(id);
+            host.pool(&pool).stop_waiting(id);
+            host.forget_if_empty(&pool);
         }
         if let (Some(cluster_id), Some(host_id), true) = (cluster_id, host_id, cluster.removed) {
             cluster.hosts.forget_if_unused(host_id);

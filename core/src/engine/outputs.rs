@@ -57,11 +57,13 @@ pub struct ConnectTls {
     pub config: Arc<UpstreamTls>,
     /// The server name to send; empty for none.
     pub server_name: Arc<str>,
+    /// A name or address that the certificate must have, whatever the settings say of names.
+    pub san: Option<Arc<str>>,
 }
 
 impl PartialEq for ConnectTls {
     fn eq(&self, other: &ConnectTls) -> bool {
-        self.config == other.config && self.server_name == other.server_name
+        self.config == other.config && self.server_name == other.server_name && self.san == other.san
     }
 }
 

@@ -2,7 +2,7 @@
 //! What comes on them is [`super::upstream`]'s.
 
 use super::{Action, ConnectTls, Engine};
-use crate::cluster::{ClusterState, Pool, PoolKind};
+use crate::cluster::{ClusterState, Host, Pool, PoolKey, PoolKind};
 use crate::config::UpstreamTls;
 use crate::connection::{Connection, Upstream, UpstreamDeadline, UpstreamPhase, Wire};
 use crate::exchange::Failure;
@@ -16,17 +16,17 @@ use std::sync::Arc;
 
 impl Engine {
     /// Begins as many connections to a host as exchanges wait for one, within the breaker's bound.
-    pub(super) fn open_connections(&mut self, cluster_id: ClusterId, host_id: HostId, kind: PoolKind, now: Instant) {
+    pub(super) fn open_connections(&mut self, cluster_id: ClusterId, host_id: HostId, key: &PoolKey, now: Instant) {
         loop {
             let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
             let Some(host) = cluster.hosts.get_mut(host_id) else { return };
             let (address, hostname) = (host.address, Arc::clone(&host.hostname));
-            let pool = host.pool(kind);
+            let pool = host.pool(key);
             if pool.waiting() <= pool.expected {
                 return;
             }
             let Some(next) = pool.waiting_at(pool.expected) else { return };
-            let carries = cluster.config.protocol.carries(kind, pool.is_http1);
+            let carries = cluster.config.protocol.carries(key.kind, pool.is_http1);
             let Some(exchange) = self.exchanges.get_mut(next) else { return };
             let priority = exchange.attempt.priority;
             let shared = &cluster.shared.priorities[priority];
@@ -43,10 +43,7 @@ impl Engine {
                 shared.starved.release();
             }
             let timeout = cluster.config.connect_timeout;
-            let tls = cluster.config.tls.as_ref().map(|config| ConnectTls {
-                server_name: Arc::clone(if config.auto_host_sni && !hostname.is_empty() { &hostname } else { &config.sni }),
-                config: Arc::clone(config),
-            });
+            let tls = cluster.config.tls.as_ref().map(|config| connect_tls(config, &hostname, key));
             pool.connecting += 1;
             pool.connections += 1;
             pool.expected += carries;
@@ -60,7 +57,7 @@ impl Engine {
                     wire: Wire::default(),
                     cluster: cluster_id,
                     host: host_id,
-                    pool: kind,
+                    pool: key.clone(),
                     carries,
                     priority,
                     addresses: None,
@@ -113,18 +110,18 @@ impl Engine {
         // Who was disappointed by a connection that had been used before waits for a new one.
         let (used, exchanges) = (conn.requests > 0, &self.exchanges);
         let suits = |next: &ExchangeId| !used || exchanges.get(*next).is_none_or(|exchange| !exchange.attempt.fresh);
-        let pool = host.pool(conn.pool);
+        let pool = host.pool(&conn.pool);
         if !stale && let Some(next) = pool.next_waiting(suits) {
             return Some(next);
         }
         let breakers = &cluster.config.breakers[conn.priority];
         let shared = &cluster.shared.priorities[conn.priority];
         let wanted_elsewhere = self.answers.is(|| shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections);
-        if host.removed || removed || conn.last || conn.pool == PoolKind::Raw || wanted_elsewhere || stale {
+        if host.removed || removed || conn.last || conn.pool.kind == PoolKind::Raw || wanted_elsewhere || stale {
             self.close_upstream(id, now);
             return None;
         }
-        host.pool(conn.pool).put_idle(id);
+        host.pool(&conn.pool).put_idle(id);
         if let Some(idle) = cluster.config.idle_timeout {
             conn.deadlines.set(UpstreamDeadline::Idle, now + idle, Owner::Upstream(id), &mut self.timers);
         }
@@ -185,7 +182,7 @@ impl Engine {
             self.out.actions.push_back(Action::Nudge);
         }
         if let Some(host) = cluster.hosts.get_mut(conn.host) {
-            let pool = host.pool(conn.pool);
+            let pool = host.pool(&conn.pool);
             pool.connections -= 1;
             if matches!(conn.phase, UpstreamPhase::Connecting) {
                 pool.connecting -= 1;
@@ -194,8 +191,16 @@ impl Engine {
             pool.forget_idle(id);
         }
         cluster.hosts.forget_if_unused(conn.host);
-        self.open_connections(conn.cluster, conn.host, conn.pool, now);
+        self.open_connections(conn.cluster, conn.host, &conn.pool, now);
+        self.forget_pool_if_empty(conn.cluster, conn.host, &conn.pool);
         self.forget_cluster_if_unused(conn.cluster);
+    }
+
+    /// Pools for one name go with the last that is in them.
+    pub(super) fn forget_pool_if_empty(&mut self, cluster: ClusterId, host: HostId, key: &PoolKey) {
+        if let Some(host) = self.clusters.get_mut(cluster).and_then(|cluster| cluster.hosts.get_mut(host)) {
+            host.forget_if_empty(key);
+        }
     }
 
     /// Some engine starves for a connection: try again if one of ours waits, and make room if this one has a
@@ -214,7 +219,7 @@ impl Engine {
                 priorities.any(|(shared, breakers)| shared.starved.get() > 0 && shared.connections.get() >= breakers.max_connections)
             });
             if full {
-                let idle = hosts.iter().find_map(|host| cluster.hosts.get_mut(*host)?.pools.iter_mut().find_map(Pool::take_oldest_idle));
+                let idle = hosts.iter().find_map(|host| cluster.hosts.get_mut(*host)?.pools_mut().find_map(Pool::take_oldest_idle));
                 let is_unused = |id: &ConnId| self.connections.get(*id).is_some_and(|conn| conn.open_streams() == Some(0));
                 let unused = || hosts.iter().find_map(|host| cluster.hosts.get(*host)?.idle().into_iter().find(is_unused));
                 if let Some(idle) = idle.or_else(unused) {
@@ -222,12 +227,25 @@ impl Engine {
                 }
             }
             for host in hosts {
-                for kind in PoolKind::ALL {
-                    self.open_connections(id, host, kind, now);
+                let keys = self.clusters.get(id).and_then(|cluster| cluster.hosts.get(host)).map(Host::pool_keys);
+                for key in keys.unwrap_or_default() {
+                    self.open_connections(id, host, &key, now);
+                    self.forget_pool_if_empty(id, host, &key);
                 }
             }
         }
     }
+}
+
+/// What TLS is told for a connection: first what the request says of the name, then the host, then the config.
+fn connect_tls(config: &Arc<UpstreamTls>, hostname: &Arc<str>, key: &PoolKey) -> ConnectTls {
+    let configured = if config.auto_host_sni && !hostname.is_empty() { hostname } else { &config.sni };
+    let name = key.name.as_ref();
+    let server_name = name.and_then(|name| config.by_request.server_name(name)).unwrap_or(configured);
+    // A request without a host has none that a certificate could be for; what is no HTTP has none to compare with.
+    let checked = config.by_request.san && (name.is_some() || key.kind != PoolKind::Raw);
+    let san = checked.then(|| name.cloned().unwrap_or_default());
+    ConnectTls { server_name: Arc::clone(server_name), san, config: Arc::clone(config) }
 }
 
 /// Whether two connections are encrypted in the same way.

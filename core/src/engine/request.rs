@@ -1,8 +1,9 @@
 //! From a request head to a decision where it goes, and its body behind it.
 
 use super::Engine;
-use crate::cluster::PoolKind;
-use crate::config::{Action as RouteAction, ClusterChoice, Forward, Upgrade, UpstreamProtocol};
+use crate::cluster::{PoolKey, PoolKind};
+use crate::config::tls::NameByRequest;
+use crate::config::{Action as RouteAction, ClusterChoice, Forward, HostRewrite, Upgrade, UpstreamProtocol};
 use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase};
 use crate::exchange::{Exchange, ExchangeDeadline, ResponsePhase, inbound, names, outbound};
 use crate::filter::{FilterContext, Verdict};
@@ -14,7 +15,7 @@ use crate::id::{ClusterId, ConnId, ExchangeId};
 use crate::limit;
 use crate::plant::{Plant, is_planted};
 use crate::record::{Flags, Record};
-use crate::router;
+use crate::router::{self, rewritten_host};
 use crate::stats::HttpStat;
 use crate::time::{Duration, Instant};
 use bytes::Bytes;
@@ -179,7 +180,7 @@ impl Engine {
             && forward.terminates_connect
             && (connects || exchange.manager.config.tcp)
         {
-            exchange.attempt.pool = PoolKind::Raw;
+            exchange.attempt.pool.kind = PoolKind::Raw;
         }
         self.explain_cluster(id, now);
         self.try_upstream(id, now);
@@ -191,7 +192,10 @@ impl Engine {
         exchange.attempt.cluster = Some(cluster);
         exchange.attempt.priority = usize::from(forward.high_priority);
         let version = exchange.record.protocol;
-        exchange.attempt.pool = self.clusters.get(cluster).map_or(PoolKind::Http, |cluster| cluster.config.protocol.pool_for(version));
+        let config = self.clusters.get(cluster).map(|cluster| &cluster.config);
+        let kind = config.map_or(PoolKind::Http, |config| config.protocol.pool_for(version));
+        let name = config.and_then(|config| config.tls.as_ref()).and_then(|tls| host_name(&tls.by_request, exchange, forward));
+        exchange.attempt.pool = PoolKey { kind, name };
         // An HTTP/2 upstream can say that it has not looked at a request: then it may be sent again, whatever it is.
         let may_be_refused = self.clusters.get(cluster).is_some_and(|cluster| !matches!(cluster.config.protocol, UpstreamProtocol::Http1));
         exchange.record.cluster = self.clusters.get(cluster).map(|cluster| Arc::clone(&cluster.name));
@@ -344,4 +348,15 @@ fn choose_cluster(
             None
         }
     }
+}
+
+/// The host name that TLS to the upstream is told, if the request is to say. It is that of the request as it will be
+/// sent, except for a name that only the host that is chosen gives, as in Envoy.
+fn host_name(names: &NameByRequest, exchange: &Exchange, forward: &Forward) -> Option<Arc<str>> {
+    if exchange.manager.config.tcp {
+        return None;
+    }
+    let rewrite = forward.host.as_ref().filter(|rewrite| !matches!(rewrite, HostRewrite::Endpoint));
+    let rewritten = rewrite.and_then(|rewrite| rewritten_host(rewrite, &exchange.request, ""));
+    names.host(&exchange.request.fields, rewritten.as_deref().unwrap_or(exchange.request.authority()))
 }

@@ -117,6 +117,7 @@ impl Engine {
         let Some(Connection::Downstream(conn)) = self.connections.get_mut(id) else { return };
         if let Some(listener) = self.listeners.get(conn.listener) {
             listener.stats.inc(ListenerStat::SslHandshake);
+            listener.stats.count_tls(&tls);
             if tls.peer.is_none() {
                 listener.stats.inc(ListenerStat::SslNoCertificate);
             }

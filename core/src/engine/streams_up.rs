@@ -22,16 +22,16 @@ impl Engine {
     pub(super) fn begin_protocol(&mut self, id: ConnId, now: Instant) {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
         let Some(cluster) = self.clusters.get_mut(conn.cluster) else { return };
-        let kind = conn.pool;
-        let Some(options) = cluster.config.protocol.chosen(kind, conn.tls.as_ref().map(|tls| &*tls.alpn)) else {
+        let key = conn.pool.clone();
+        let Some(options) = cluster.config.protocol.chosen(key.kind, conn.tls.as_ref().map(|tls| &*tls.alpn)) else {
             cluster.stats.inc(ClusterStat::CxHttp1Total);
             if let Some(host) = cluster.hosts.get_mut(conn.host) {
-                host.pool(kind).is_http1 = true;
+                host.pool(&key).is_http1 = true;
             }
             let (cluster, host) = (conn.cluster, conn.host);
             self.release_upstream(id, now);
             // Who counted on many streams here needs connections of their own.
-            return self.open_connections(cluster, host, kind, now);
+            return self.open_connections(cluster, host, &key, now);
         };
         cluster.stats.inc(ClusterStat::CxHttp2Total);
         let session = Session::client(options);
@@ -48,7 +48,7 @@ impl Engine {
         let mut refused = Vec::new();
         while let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) {
             let used = conn.requests > 0;
-            let (cluster_id, host_id, kind, last, priority) = (conn.cluster, conn.host, conn.pool, conn.last, conn.priority);
+            let (cluster_id, host_id, key, last, priority) = (conn.cluster, conn.host, conn.pool.clone(), conn.last, conn.priority);
             let security = conn.security.clone();
             let Some(session) = conn.session() else { break };
             let room = if last { 0 } else { session.room() };
@@ -66,9 +66,9 @@ impl Engine {
             let exchanges = &self.exchanges;
             let suits = |next: &ExchangeId| !used || exchanges.get(*next).is_none_or(|exchange| !exchange.attempt.fresh);
             // Who waits for a host that is to go is still served by it: nothing else would.
-            let next = if room > 0 && !over { host.pool(kind).next_waiting(suits) } else { None };
+            let next = if room > 0 && !over { host.pool(&key).next_waiting(suits) } else { None };
             let unwanted = over || removed || host.removed;
-            host.pool(kind).set_shared(id, room > 0 && !unwanted);
+            host.pool(&key).set_shared(id, room > 0 && !unwanted);
             let Some(next) = next else {
                 if idle && (unwanted || wanted_elsewhere) {
                     self.close_upstream(id, now);
@@ -141,10 +141,10 @@ impl Engine {
     /// Keeps the connection's place in the pool in step with its room.
     fn offer_stream_place(&mut self, id: ConnId) {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(id) else { return };
-        let (cluster, host, kind, last) = (conn.cluster, conn.host, conn.pool, conn.last);
+        let (cluster, host, key, last) = (conn.cluster, conn.host, conn.pool.clone(), conn.last);
         let has_room = !last && conn.session().is_some_and(|session| session.room() > 0);
         if let Some(host) = self.clusters.get_mut(cluster).and_then(|cluster| cluster.hosts.get_mut(host)) {
-            host.pool(kind).set_shared(id, has_room);
+            host.pool(&key).set_shared(id, has_room);
         }
     }
 
@@ -337,9 +337,9 @@ impl Engine {
             return;
         }
         let UpstreamPhase::Http2(session) = std::mem::replace(&mut conn.phase, UpstreamPhase::Closed) else { return };
-        let (cluster, host, kind) = (conn.cluster, conn.host, conn.pool);
+        let (cluster, host, key) = (conn.cluster, conn.host, conn.pool.clone());
         if let Some(host) = self.clusters.get_mut(cluster).and_then(|cluster| cluster.hosts.get_mut(host)) {
-            host.pool(kind).forget_idle(id);
+            host.pool(&key).forget_idle(id);
         }
         for exchange in session.exchanges() {
             match self.exchanges.get(exchange).is_some_and(|exchange| exchange.tunnel) {

@@ -182,6 +182,9 @@ fn add_action(digest: &mut Digest, action: &Action) {
             add_address(digest, *address);
             if let Some(tls) = tls {
                 digest.bytes(tls.server_name.as_bytes());
+                if let Some(san) = &tls.san {
+                    digest.bytes(san.as_bytes());
+                }
             }
         }
         Action::Open(conn) => words(12, conn.to_u64()),

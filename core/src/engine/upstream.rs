@@ -27,7 +27,7 @@ impl Engine {
         (conn.addresses, conn.tls) = (Some(transport.addresses), transport.tls);
         conn.connected = Some(now);
         let (cluster_id, host_id, since) = (conn.cluster, conn.host, conn.since);
-        let (kind, carries) = (conn.pool, conn.carries);
+        let (key, carries) = (conn.pool.clone(), conn.carries);
         let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
         count_handshake(&cluster.stats, conn.tls.as_deref());
         cluster.stats.time(Timing::Connection, now.since(since).as_millis() as u64);
@@ -35,8 +35,8 @@ impl Engine {
             conn.deadlines.set(UpstreamDeadline::Lifetime, now + lifetime, Owner::Upstream(id), &mut self.timers);
         }
         if let Some(host) = cluster.hosts.get_mut(host_id) {
-            host.pool(kind).connecting -= 1;
-            host.pool(kind).expected -= carries;
+            host.pool(&key).connecting -= 1;
+            host.pool(&key).expected -= carries;
             host.shared.connections_total.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         self.begin_protocol(id, now);
@@ -45,7 +45,7 @@ impl Engine {
 
     fn connect_failed(&mut self, id: ConnId, error: Option<ConnectError>, now: Instant) {
         let Some(Connection::Upstream(conn)) = self.connections.get(id) else { return };
-        let (cluster_id, host_id, kind, timeout) = (conn.cluster, conn.host, conn.pool, error.is_none());
+        let (cluster_id, host_id, key, timeout) = (conn.cluster, conn.host, conn.pool.clone(), error.is_none());
         let Some(cluster) = self.clusters.get_mut(cluster_id) else { return };
         cluster.stats.inc(if timeout { ClusterStat::CxConnectTimeout } else { ClusterStat::CxConnectFail });
         if let Some(fault) = error.as_ref().and_then(|error| error.tls) {
@@ -54,7 +54,7 @@ impl Engine {
         let mut waiting = None;
         if let Some(host) = cluster.hosts.get_mut(host_id) {
             host.shared.connect_failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            waiting = host.pool(kind).first_waiting();
+            waiting = host.pool(&key).first_waiting();
         }
         if let Some(waiting) = waiting {
             cluster.stats.inc(ClusterStat::RqPendingFailureEject);
@@ -312,6 +312,7 @@ impl Engine {
 fn count_handshake(stats: &Block, tls: Option<&TlsInfo>) {
     let Some(tls) = tls else { return };
     stats.inc(ClusterStat::SslHandshake);
+    stats.count_tls(tls);
     if tls.peer.is_none() {
         stats.inc(ClusterStat::SslNoCertificate);
     }

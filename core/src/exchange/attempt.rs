@@ -1,6 +1,6 @@
 //! Where an exchange stands with its cluster.
 
-use crate::cluster::PoolKind;
+use crate::cluster::PoolKey;
 use crate::http2::StreamKey;
 use crate::id::{ClusterId, ConnId, HostId};
 
@@ -32,7 +32,7 @@ pub struct Attempt {
     /// How often upstreams have refused it without a look at it.
     pub refused: u32,
     /// Which connections it may use.
-    pub pool: PoolKind,
+    pub pool: PoolKey,
     /// The retry breaker counts this exchange.
     pub holds_retry: bool,
 }

@@ -6,10 +6,14 @@
 
 mod histogram;
 mod scopes;
+mod tls;
 
 pub use histogram::{Histogram, Summary};
 pub use scopes::{ClusterStat, HttpStat, Kind, ListenerStat, Scope, SecretStat, Timing};
 
+pub use tls::{TLS_CHOICES, TlsChoice};
+
+use crate::tls_info::TlsInfo;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -19,6 +23,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 pub struct Block {
     values: Box<[AtomicU64]>,
     codes: OnceLock<Box<[AtomicU64]>>,
+    handshakes: OnceLock<Box<[AtomicU64]>>,
     timings: Box<[OnceLock<Histogram>]>,
 }
 
@@ -33,6 +38,7 @@ impl Block {
         Block {
             values: scope.stats().iter().map(|_| AtomicU64::new(0)).collect(),
             codes: OnceLock::new(),
+            handshakes: OnceLock::new(),
             timings: scope.timings().iter().map(|_| OnceLock::new()).collect(),
         }
     }
@@ -71,6 +77,17 @@ impl Block {
         let codes = self.codes.get_or_init(|| (0..500).map(|_| AtomicU64::new(0)).collect());
         if let Some(code) = usize::from(status).checked_sub(100).and_then(|at| codes.get(at)) {
             bump(code, 1);
+        }
+    }
+
+    /// Counts what a TLS handshake agreed on: its version, its cipher and its key exchange.
+    pub fn count_tls(&self, tls: &TlsInfo) {
+        let counts = self.handshakes.get_or_init(|| TLS_CHOICES.iter().map(|_| AtomicU64::new(0)).collect());
+        for (kind, choice) in [(TlsChoice::Version, &tls.version), (TlsChoice::Cipher, &tls.cipher), (TlsChoice::Curve, &tls.curve)] {
+            let at = TLS_CHOICES.iter().position(|(of, name)| *of == kind && *name == &**choice);
+            if let Some(count) = at.and_then(|at| counts.get(at)) {
+                bump(count, 1);
+            }
         }
     }
 
@@ -116,6 +133,9 @@ impl Registry {
                     *total.codes.entry(status).or_default() += count;
                 }
             }
+            for (sum, count) in total.handshakes.iter_mut().zip(block.handshakes.get().into_iter().flatten()) {
+                *sum += count.load(Relaxed);
+            }
             for (sum, timing) in total.timings.iter_mut().zip(&block.timings) {
                 if let Some(histogram) = timing.get() {
                     histogram.add_to(sum);
@@ -136,13 +156,20 @@ pub struct Total {
     pub values: Vec<u64>,
     /// Responses by status.
     pub codes: BTreeMap<u16, u64>,
+    /// What TLS handshakes agreed on, in the order of [`TLS_CHOICES`].
+    pub handshakes: [u64; TLS_CHOICES.len()],
     /// Histograms, in the order of [`Scope::timings`].
     pub timings: Vec<Summary>,
 }
 
 impl Total {
     fn new(scope: Scope) -> Total {
-        Total { values: vec![0; scope.stats().len()], codes: BTreeMap::new(), timings: vec![Summary::default(); scope.timings().len()] }
+        Total {
+            values: vec![0; scope.stats().len()],
+            codes: BTreeMap::new(),
+            handshakes: [0; TLS_CHOICES.len()],
+            timings: vec![Summary::default(); scope.timings().len()],
+        }
     }
 }
 
@@ -159,6 +186,7 @@ mod tests {
             block.inc(ClusterStat::RqActive);
             block.dec(ClusterStat::RqActive);
             block.count_code(204);
+            block.count_tls(&TlsInfo { version: "TLSv1.3".into(), cipher: "?".into(), ..TlsInfo::default() });
             block.time(Timing::RqTime, 7);
             block.set(ClusterStat::MembershipTotal, 3);
         }
@@ -170,6 +198,8 @@ mod tests {
         assert_eq!(total.values[ClusterStat::RqActive as usize], 0);
         assert_eq!(total.values[ClusterStat::MembershipTotal as usize], 3, "every engine has the same hosts");
         assert_eq!(total.codes[&204], 2);
+        let named: Vec<_> = TLS_CHOICES.iter().zip(total.handshakes).filter(|(_, count)| *count > 0).collect();
+        assert_eq!(named, [(&(TlsChoice::Version, "TLSv1.3"), 2)]);
         assert_eq!(total.timings[Timing::RqTime as usize].count, 2);
     }
 }

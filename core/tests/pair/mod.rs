@@ -61,6 +61,8 @@ pub struct Pair {
     pub peers: BTreeMap<ConnId, Peer>,
     /// Upstream connections in the order in which they were made.
     pub upstreams: Vec<ConnId>,
+    /// What TLS is told for each: the name to send, and the one that the certificate must have.
+    pub names: Vec<(String, Option<String>)>,
     pub questions: Vec<(QueryId, Question)>,
     pub log: Vec<String>,
     pub drained: Option<u32>,
@@ -97,6 +99,7 @@ impl Pair {
             now,
             peers: BTreeMap::new(),
             upstreams: Vec::new(),
+            names: Vec::new(),
             questions: Vec::new(),
             log: Vec::new(),
             drained: None,
@@ -221,7 +224,10 @@ impl Pair {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Connect { conn, address, .. } => self.connecting(conn, address),
+            Action::Connect { conn, address, tls } => {
+                self.names.extend(tls.map(|tls| (tls.server_name.to_string(), tls.san.map(|san| san.to_string()))));
+                self.connecting(conn, address);
+            }
             Action::Open(_) => {}
             Action::Transmit(id) => self.take(id),
             Action::SetReadable(id, readable) => {

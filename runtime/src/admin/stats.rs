@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use weir_core::stats::{Kind, Scope, Summary};
+use weir_core::stats::{Kind, Scope, Summary, TLS_CHOICES};
 
 /// Prometheus labels.
 pub(super) type Tags = Vec<(&'static str, String)>;
@@ -51,6 +51,10 @@ pub(super) fn snapshot<N: Net + Send + Sync>(state: &State<N>) -> Snapshot {
         };
         for ((stat, kind), value) in scope.stats().iter().zip(&total.values) {
             add(stat, stat, *kind, *value, Vec::new());
+        }
+        for ((choice, called), count) in TLS_CHOICES.iter().zip(total.handshakes).filter(|(_, count)| *count > 0) {
+            let (prefix, family) = (choice.prefix(), choice.prefix().replace('.', "_"));
+            add(&format!("{prefix}.{called}"), &family, Kind::Counter, count, vec![(choice.label(), (*called).to_owned())]);
         }
         let codes = scope.codes();
         let mut classes = [0u64; 5];

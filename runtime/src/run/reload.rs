@@ -43,6 +43,8 @@ impl<N: Net + Send + Sync> Primary<N> {
             0 => tracing::info!("certificates were read again; new connections use them"),
             _ => tracing::error!("certificates were read again and something is wrong: what was there before goes on in its place"),
         }
+        // A file of secrets may name other files now.
+        self.watch.set(made.table.folders());
         self.tls = Arc::new(made.table);
         let tls = Arc::clone(&self.tls);
         self.tell(|| Command::Tls(Arc::clone(&tls)));

@@ -16,6 +16,10 @@ use weir_core::tls_info::Certificate;
 pub struct Client {
     /// For rustls.
     pub config: Arc<ClientConfig>,
+    /// The same, but the certificate must be for the name that is sent. Its sessions are its own: one that was begun
+    /// without that check is not resumed with it.
+    pub for_sent_name: Option<Arc<ClientConfig>>,
+    verifier: Arc<Servers>,
     /// What our own certificate says.
     pub own: Option<Arc<Certificate>>,
 }
@@ -46,6 +50,7 @@ pub fn build(tls: &UpstreamTls, material: &Material<'_>) -> Option<Client> {
         Some(own) => Some(own?),
         None => None,
     };
+    let verifier = Arc::new(verifier?);
     let environment = material.environment;
     let provider = narrowed(&environment.provider, &tls.common.params);
     let builder = ClientConfig::builder_with_details(Arc::new(provider), Arc::clone(&environment.time));
@@ -57,12 +62,33 @@ pub fn build(tls: &UpstreamTls, material: &Material<'_>) -> Option<Client> {
         Some(own) => Arc::new(SingleCertAndKey::from(own.key.as_ref().clone())),
         None => Arc::new(NoCertificate),
     };
-    let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier?)).with_client_cert_resolver(resolver);
+    let mut config =
+        builder.dangerous().with_custom_certificate_verifier(Arc::<Servers>::clone(&verifier)).with_client_cert_resolver(resolver);
     config.alpn_protocols = alpn(&tls.common);
-    config.resumption = match tls.max_session_keys {
+    config.resumption = sessions(tls);
+    let for_sent_name = tls.by_request.san.then(|| {
+        let mut config = config.clone();
+        config.dangerous().set_certificate_verifier(Arc::new(verifier.demanding(None)));
+        config.resumption = sessions(tls);
+        Arc::new(config)
+    });
+    Some(Client { config: Arc::new(config), for_sent_name, verifier, own: own.map(|own| own.facts) })
+}
+
+/// Sessions are kept by server name, and each cluster has hosts of its own.
+fn sessions(tls: &UpstreamTls) -> Resumption {
+    match tls.max_session_keys {
         0 => Resumption::disabled(),
-        // Kept by server name, and each cluster has hosts of its own.
         keys => Resumption::in_memory_sessions((keys as usize).max(32)),
-    };
-    Some(Client { config: Arc::new(config), own: own.map(|own| own.facts) })
+    }
+}
+
+impl Client {
+    /// Settings for one connection, whose server must be called `san`, whatever name is sent: it resumes nothing.
+    pub fn demanding(&self, san: ServerName<'static>) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.dangerous().set_certificate_verifier(Arc::new(self.verifier.demanding(Some(san))));
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
+    }
 }

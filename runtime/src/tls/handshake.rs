@@ -12,7 +12,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
-use weir_core::engine::ConnectError;
+use weir_core::engine::{ConnectError, ConnectTls};
 use weir_core::tls_info::{Certificate, TlsFault, TlsInfo};
 
 /// How a handshake failed.
@@ -86,21 +86,38 @@ where
 }
 
 /// A handshake with an upstream at `address`. Nothing is sent as a name if there is none.
-pub async fn connect<S>(client: &Client, name: &str, address: IpAddr, socket: S) -> Result<(TlsStream<Prefixed<S>>, TlsInfo), Failed>
+pub async fn connect<S>(client: &Client, tls: &ConnectTls, address: IpAddr, socket: S) -> Result<(TlsStream<Prefixed<S>>, TlsInfo), Failed>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let target = match name {
+    let name = &*tls.server_name;
+    let mut target = match name {
         "" => ServerName::IpAddress(address.into()),
-        name => match ServerName::try_from(name.to_owned()) {
-            Ok(target) => target,
-            Err(_) => return Err(Failed { fault: Some(TlsFault::Protocol), text: format!("`{name}` is no host name to ask for") }),
-        },
+        name => server_name(name)?,
     };
-    let connecting = TlsConnector::from(Arc::clone(&client.config)).connect(target, Prefixed::new(BytesMut::new(), socket));
+    let config = match &tls.san {
+        None => Arc::clone(&client.config),
+        Some(san) => {
+            let san = server_name(san)?;
+            // An address is never sent, so it can stand for itself.
+            if name.is_empty() && matches!(san, ServerName::IpAddress(_)) {
+                target = san.clone();
+            }
+            match &client.for_sent_name {
+                Some(config) if target == san => Arc::clone(config),
+                _ => client.demanding(san),
+            }
+        }
+    };
+    let connecting = TlsConnector::from(config).connect(target, Prefixed::new(BytesMut::new(), socket));
     let stream = connecting.await.map_err(|error| Failed::new(&error))?;
     let info = info(stream.get_ref().1, name, client.own.clone());
     Ok((TlsStream::Client(stream), info))
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, Failed> {
+    let fault = |_| Failed { fault: Some(TlsFault::Protocol), text: format!("`{name}` is no host name to ask for") };
+    ServerName::try_from(name.to_owned()).map_err(fault)
 }
 
 fn info(state: &CommonState, name: &str, local: Option<Arc<Certificate>>) -> TlsInfo {
@@ -111,6 +128,7 @@ fn info(state: &CommonState, name: &str, local: Option<Arc<Certificate>>) -> Tls
             _ => "TLSv1.3".into(),
         },
         cipher: state.negotiated_cipher_suite().map_or("", |suite| server::cipher_name(suite.suite())).into(),
+        curve: state.negotiated_key_exchange_group().map_or("", |group| server::curve_name(group.name())).into(),
         alpn: state.alpn_protocol().unwrap_or_default().into(),
         server_name: name.into(),
         session_id: "".into(),

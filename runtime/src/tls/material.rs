@@ -11,8 +11,9 @@ use rustls::{Error, InconsistentKeys, RootCertStore};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use weir_core::config::tls::{Data, DataSource, Place, TlsCertificate};
-use weir_core::config::v3::{Diagnostic, Severity};
+use weir_core::config::tls::{CommonTls, Data, DataSource, Place, Secret, SecretFile, TlsCertificate};
+use weir_core::config::v3::{Diagnostic, Severity, load_secret};
+use weir_core::limit;
 use weir_core::tls_info::Certificate;
 
 /// The bytes of files, as they were read: what was made of them is as good as they are.
@@ -77,7 +78,8 @@ impl<'a> Material<'a> {
         read.clone()
     }
 
-    fn bytes(&self, source: &DataSource) -> Option<Arc<[u8]>> {
+    /// What a source holds.
+    pub fn bytes(&self, source: &DataSource) -> Option<Arc<[u8]>> {
         match &source.data {
             Data::Inline(bytes) => Some(Arc::clone(bytes)),
             Data::File(path) => match self.read_file(path) {
@@ -88,6 +90,44 @@ impl<'a> Material<'a> {
                 }
             },
         }
+    }
+
+    /// What a file of secrets holds.
+    pub fn secret(&self, secret: &SecretFile) -> Option<Secret> {
+        let SecretFile { name, path, place, .. } = secret;
+        let text = match self.read_file(path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) => {
+                self.error(place, format!("cannot read the secrets in {path}: {error}"));
+                return None;
+            }
+        };
+        let (found, findings) = load_secret(&text, path, name);
+        self.findings.borrow_mut().extend(findings);
+        found
+    }
+
+    /// The settings with what their files of secrets hold; `None` if something is wrong, which is said.
+    pub fn with_secrets(&self, common: &CommonTls) -> Option<CommonTls> {
+        let wrong = |secret: &SecretFile, what: &str| {
+            self.error(&secret.place, format!("the secret `{}` in {} is no {what}", secret.name, secret.path));
+        };
+        common.with_secrets(
+            |file| match self.secret(file)? {
+                Secret::Certificate(certificate) => Some(certificate),
+                _ => {
+                    wrong(file, "certificate");
+                    None
+                }
+            },
+            |file| match self.secret(file)? {
+                Secret::Validation(validation) => Some(validation),
+                _ => {
+                    wrong(file, "validation context");
+                    None
+                }
+            },
+        )
     }
 
     /// What a source is called in a message.
@@ -204,6 +244,18 @@ impl<'a> Material<'a> {
             }
         }
         Some(Authorities { store: Arc::new(store), certificates })
+    }
+
+    /// A key of session tickets.
+    pub fn ticket_key(&self, source: &DataSource) -> Option<Arc<[u8]>> {
+        let key = self.bytes(source)?;
+        let (wanted, found) = (limit::TICKET_KEY, key.len());
+        if found != wanted {
+            let what = Self::name(source);
+            self.error(&source.place, format!("a session ticket key is {wanted} bytes (`openssl rand {wanted}`), and {what} has {found}"));
+            return None;
+        }
+        Some(key)
     }
 
     /// Lists of revoked certificates.

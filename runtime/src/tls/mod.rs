@@ -2,7 +2,7 @@
 //! key, a certificate, a file or a clock is here.
 //!
 //! [`table`] is all settings of a config, made ready; [`server`] and [`client`] make one of them ([`material`] reads
-//! what they name, [`verify`] judges peers, [`resolve`] picks our certificate, [`session`] resumes); [`handshake`] does
+//! what they name, [`verify`] judges peers, [`resolve`] picks our certificate, [`session`] and [`tickets`] resume); [`handshake`] does
 //! the handshake of one connection ([`hello`] looks at a client's first bytes before) and leaves a [`stream`];
 //! [`facts`] reads certificates for logs and headers; [`watch`] says when files have changed. Called by the worker,
 //! and by whoever loads configs.
@@ -17,6 +17,7 @@ pub mod server;
 pub mod session;
 pub mod stream;
 pub mod table;
+pub mod tickets;
 pub mod verify;
 pub mod watch;
 

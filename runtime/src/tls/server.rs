@@ -3,6 +3,7 @@
 use super::material::Material;
 use super::resolve::Certificates;
 use super::session;
+use super::tickets::{self, Shared};
 use super::verify::Clients;
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoClientAuth;
@@ -16,6 +17,7 @@ pub fn build(tls: &DownstreamTls, material: &Material<'_>) -> Option<Arc<ServerC
     // All certificates are looked at, whatever is wrong with the first.
     let own: Vec<_> = tls.common.certificates.iter().map(|certificate| material.own(certificate)).collect();
     let verifier = verifier(tls, material);
+    let keys = ticket_keys(tls, material);
     let own = own.into_iter().collect::<Option<Vec<_>>>()?;
     let environment = material.environment;
     let provider = narrowed(&environment.provider, &tls.common.params);
@@ -30,7 +32,7 @@ pub fn build(tls: &DownstreamTls, material: &Material<'_>) -> Option<Arc<ServerC
     config.ignore_client_order = !tls.prefer_client_ciphers;
     config.session_storage = session::cache(tls.stateful_resumption, tls.session_timeout, environment);
     match tls.stateless_resumption {
-        true => match session::tickets(tls.session_timeout, environment) {
+        true => match session::tickets(tls.session_timeout, keys?, environment) {
             Ok(tickets) => config.ticketer = tickets,
             Err(error) => return complain(&tls.common, material, &error),
         },
@@ -38,6 +40,16 @@ pub fn build(tls: &DownstreamTls, material: &Material<'_>) -> Option<Arc<ServerC
         false => config.send_tls13_tickets = 0,
     }
     Some(Arc::new(config))
+}
+
+/// The config's keys of tickets, if it has some; the outer `None` if something is wrong with them, which is said.
+fn ticket_keys(tls: &DownstreamTls, material: &Material<'_>) -> Option<Option<Shared>> {
+    if tls.ticket_keys.is_empty() {
+        return Some(None);
+    }
+    let keys: Vec<_> = tls.ticket_keys.iter().map(|source| material.ticket_key(source)).collect();
+    let keys = keys.into_iter().collect::<Option<Vec<_>>>()?;
+    Shared::new(&keys, tickets::asks(tls, material), material.environment.provider.secure_random).map(Some)
 }
 
 fn verifier(tls: &DownstreamTls, material: &Material<'_>) -> Option<Arc<dyn ClientCertVerifier>> {
@@ -97,7 +109,8 @@ pub fn cipher_name(suite: CipherSuite) -> &'static str {
     }
 }
 
-fn curve_name(group: NamedGroup) -> &'static str {
+/// BoringSSL's name of a key exchange, which Envoy uses.
+pub fn curve_name(group: NamedGroup) -> &'static str {
     match group {
         NamedGroup::X25519 => "X25519",
         NamedGroup::secp256r1 => "P-256",

@@ -3,6 +3,7 @@
 //! When a session began is kept inside what rustls encrypts or stores, so that nobody can make one younger.
 
 use super::Environment;
+use super::tickets::Shared;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::time_provider::TimeProvider;
 use std::sync::Arc;
@@ -82,10 +83,14 @@ impl StoresServerSessions for Cache {
     }
 }
 
-/// Tickets that last for `life`.
-pub fn tickets(life: Duration, environment: &Environment) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+/// Tickets that last for `life`, under keys of their own if there are none.
+pub fn tickets(life: Duration, keys: Option<Shared>, environment: &Environment) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
     let life = Life { seconds: life.as_secs(), time: Arc::clone(&environment.time) };
-    Ok(Arc::new(Tickets { inner: (environment.tickets)(&environment.provider)?, life }))
+    let inner = match keys {
+        Some(keys) => Arc::new(keys),
+        None => (environment.tickets)(&environment.provider)?,
+    };
+    Ok(Arc::new(Tickets { inner, life }))
 }
 
 /// A cache of sessions that last for `life`, or none.

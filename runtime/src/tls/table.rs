@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_core::config::Config;
-use weir_core::config::tls::{CommonTls, DownstreamTls, UpstreamTls};
+use weir_core::config::tls::{CommonTls, DataSource, DownstreamTls, SecretFile, UpstreamTls, Validation};
 use weir_core::config::v3::{Diagnostic, Severity};
 
 /// All settings of one config.
@@ -74,15 +74,9 @@ impl Table {
         let (mut table, mut changed) = (Table::default(), 0);
         let chains = config.listeners.iter().flat_map(|listener| listener.all_chains());
         let downstream = chains.filter_map(|chain| chain.tls.as_ref());
-        changed += table.downstream.fill(downstream, &before.downstream, &material, |tls| &tls.common, server::build);
+        changed += table.downstream.fill(downstream, &before.downstream, &material, server::build);
         let upstream = config.clusters.values().filter_map(|cluster| cluster.tls.as_ref());
-        changed += table.upstream.fill(
-            upstream,
-            &before.upstream,
-            &material,
-            |tls| &tls.common,
-            |tls, material| client::build(tls, material).map(Arc::new),
-        );
+        changed += table.upstream.fill(upstream, &before.upstream, &material, |tls, material| client::build(tls, material).map(Arc::new));
         let mut findings = material.take_findings();
         findings.sort_by_key(|finding| finding.pos);
         findings.dedup();
@@ -102,11 +96,13 @@ impl Table {
     /// The folders of all files that were read.
     pub fn folders(&self) -> Vec<PathBuf> {
         let paths = self.downstream.paths().chain(self.upstream.paths());
+        let watched = self.downstream.watched().chain(self.upstream.watched()).map(PathBuf::from);
         let mut folders: Vec<PathBuf> = paths
             .map(|path| match Path::new(path).parent() {
                 Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
                 _ => PathBuf::from("."),
             })
+            .chain(watched)
             .collect();
         folders.sort();
         folders.dedup();
@@ -114,7 +110,82 @@ impl Table {
     }
 }
 
-impl<C: PartialEq, B> Side<C, B> {
+/// Settings of either direction.
+trait Settings: Clone + PartialEq {
+    fn common(&self) -> &CommonTls;
+    fn common_mut(&mut self) -> &mut CommonTls;
+
+    /// Files that are named outside of what both directions have.
+    fn own_files(&self) -> impl Iterator<Item = &Arc<str>>;
+
+    /// With what its files of secrets hold; `None` if something is wrong, which is said.
+    fn with_secrets(self: &Arc<Self>, material: &Material<'_>) -> Option<Arc<Self>> {
+        if self.common().secret_files().next().is_none() {
+            return Some(Arc::clone(self));
+        }
+        let mut whole = (**self).clone();
+        *whole.common_mut() = material.with_secrets(self.common())?;
+        let file = self.common().validation_file.as_ref();
+        let fault = whole.common().validation.as_ref().filter(|_| file.is_some()).and_then(Validation::fault);
+        if let (Some(fault), Some(file)) = (fault, file) {
+            material.error(&file.place, fault);
+            return None;
+        }
+        whole.judge(file, material).then(|| Arc::new(whole))
+    }
+
+    /// Whether what a file says of validation is enough for what the config asks for. What is not, is said.
+    fn judge(&self, file: Option<&SecretFile>, material: &Material<'_>) -> bool;
+}
+
+impl Settings for DownstreamTls {
+    fn common(&self) -> &CommonTls {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut CommonTls {
+        &mut self.common
+    }
+
+    fn own_files(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.ticket_keys.iter().filter_map(DataSource::file)
+    }
+
+    fn judge(&self, file: Option<&SecretFile>, material: &Material<'_>) -> bool {
+        let Some(file) = file.filter(|_| self.require_client_certificate && !self.common.is_verifying()) else { return true };
+        material.error(&file.place, DownstreamTls::UNFOUNDED);
+        false
+    }
+}
+
+impl Settings for UpstreamTls {
+    fn common(&self) -> &CommonTls {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut CommonTls {
+        &mut self.common
+    }
+
+    fn own_files(&self) -> impl Iterator<Item = &Arc<str>> {
+        std::iter::empty()
+    }
+
+    fn judge(&self, file: Option<&SecretFile>, material: &Material<'_>) -> bool {
+        let Some(file) = file else { return true };
+        if !self.common.is_verifying() {
+            material.warn(&file.place, UpstreamTls::UNVERIFIED);
+        }
+        let wants_name = self.auto_sni_san || self.by_request.san;
+        if wants_name && !self.common.validation.as_ref().is_some_and(Validation::has_roots) {
+            material.error(&file.place, UpstreamTls::UNFOUNDED);
+            return false;
+        }
+        true
+    }
+}
+
+impl<C: Settings, B> Side<C, B> {
     fn get(&self, settings: &Arc<C>) -> Option<Arc<B>> {
         self.0.get(&key(settings)).map(|entry| Arc::clone(&entry.built))
     }
@@ -123,32 +194,39 @@ impl<C: PartialEq, B> Side<C, B> {
         self.0.values().filter(|entry| !entry.retired).flat_map(|entry| entry.files.keys().map(|path| &**path))
     }
 
+    /// `watched_directory` of files of secrets.
+    fn watched(&self) -> impl Iterator<Item = &str> {
+        let live = self.0.values().filter(|entry| !entry.retired);
+        live.flat_map(|entry| entry.settings.common().secret_files()).filter_map(|file| file.watched.as_deref())
+    }
+
     /// Answers how many are new.
     fn fill<'c>(
         &mut self,
         all: impl Iterator<Item = &'c Arc<C>>,
         before: &Side<C, B>,
         material: &Material<'_>,
-        common: impl Fn(&C) -> &CommonTls,
         build: impl Fn(&C, &Material<'_>) -> Option<Arc<B>>,
     ) -> usize
     where
         C: 'c,
     {
         let mut changed = 0;
-        let old: BTreeMap<&str, &Entry<C, B>> = before.0.values().map(|entry| (&*common(&entry.settings).place.path, entry)).collect();
+        let old: BTreeMap<&str, &Entry<C, B>> = before.0.values().map(|entry| (&*entry.settings.common().place.path, entry)).collect();
         for settings in all {
-            let files: Files = common(settings).files().map(|path| (Arc::clone(path), material.read_file(path))).collect();
-            let old = old.get(&*common(settings).place.path).copied().filter(|entry| *entry.settings == **settings);
-            let same = old.filter(|entry| entry.files == files);
+            let whole = settings.with_secrets(material);
+            let named = whole.iter().flat_map(|whole| whole.common().files());
+            let paths = settings.common().secret_files().map(|secret| &secret.path).chain(named).chain(settings.own_files());
+            let files: Files = paths.map(|path| (Arc::clone(path), material.read_file(path))).collect();
+            let old = old.get(&*settings.common().place.path).copied().filter(|entry| *entry.settings == **settings);
+            let same = old.filter(|entry| whole.is_some() && entry.files == files);
             let built = match same {
                 Some(entry) => Some((Arc::clone(&entry.built), files)),
                 None => {
                     changed += 1;
                     // The files of what goes on are not those that were found wrong: they are looked at again.
-                    build(settings, material)
-                        .map(|built| (built, files))
-                        .or_else(|| old.map(|old| (Arc::clone(&old.built), old.files.clone())))
+                    let built = whole.and_then(|whole| build(&whole, material));
+                    built.map(|built| (built, files)).or_else(|| old.map(|old| (Arc::clone(&old.built), old.files.clone())))
                 }
             };
             if let Some((built, files)) = built {

@@ -12,6 +12,7 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
 use std::sync::Arc;
 use weir_core::config::tls::{SanKind, SanMatch, Validation};
+use weir_core::limit;
 use weir_core::tls_info::{Certificate, TlsFault};
 
 /// A rule of ours that a certificate does not fit, in Envoy's words.
@@ -50,13 +51,14 @@ pub fn fault(error: &Error) -> TlsFault {
 }
 
 /// What a certificate must be besides trusted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rules {
     names: Vec<SanMatch>,
     spki_pins: Vec<[u8; 32]>,
     hash_pins: Vec<[u8; 32]>,
     accept_untrusted: bool,
     allow_expired: bool,
+    max_depth: u32,
     /// Certificates that are trusted as they are, also where a chain may not begin with them.
     trusted: Vec<CertificateDer<'static>>,
 }
@@ -69,6 +71,7 @@ impl Rules {
             hash_pins: validation.hash_pins.clone(),
             accept_untrusted: validation.accept_untrusted,
             allow_expired: validation.allow_expired,
+            max_depth: validation.max_depth.unwrap_or(limit::VERIFY_DEPTH),
             trusted: authorities.map(|authorities| authorities.certificates.clone()).unwrap_or_default(),
         }
     }
@@ -107,6 +110,13 @@ impl Rules {
         UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
     }
 
+    /// The certificates of a chain that may stand between the peer's own and the authority's: each vouches for the one
+    /// before it. `None` if not even the authority's may be there.
+    fn within_depth<'c, 'd>(&self, rest: &'c [CertificateDer<'d>]) -> Option<&'c [CertificateDer<'d>]> {
+        let most = self.max_depth.checked_sub(1)?;
+        Some(rest.get(..most as usize).unwrap_or(rest))
+    }
+
     /// A certificate that is itself among the trusted ones needs no chain.
     fn is_trusted_itself(&self, der: &CertificateDer<'_>, certificate: &Certificate, now: UnixTime) -> bool {
         self.trusted.iter().any(|trusted| trusted == der)
@@ -124,12 +134,14 @@ pub struct Clients {
 }
 
 /// Verifies servers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Servers {
     chain: Option<Arc<WebPkiServerVerifier>>,
     rules: Rules,
     /// The certificate must be for the name that was sent, whatever the rules say of names.
     for_sent_name: bool,
+    /// Or it must be for this one.
+    for_name: Option<ServerName<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -173,9 +185,10 @@ impl Servers {
                 hash_pins: Vec::new(),
                 accept_untrusted: true,
                 allow_expired: true,
+                max_depth: limit::VERIFY_DEPTH,
                 trusted: Vec::new(),
             };
-            return Some(Servers { chain: None, rules, for_sent_name: false, provider });
+            return Some(Servers { chain: None, rules, for_sent_name: false, for_name: None, provider });
         };
         let authorities = match &validation.trusted_ca {
             Some(source) => Some(material.authorities(source)?),
@@ -197,7 +210,12 @@ impl Servers {
                 }
             }
         };
-        Some(Servers { chain, rules: Rules::new(validation, authorities.as_ref()), for_sent_name, provider })
+        Some(Servers { chain, rules: Rules::new(validation, authorities.as_ref()), for_sent_name, for_name: None, provider })
+    }
+
+    /// The same, but the certificate must be for this name, or for the one that was sent.
+    pub fn demanding(&self, name: Option<ServerName<'static>>) -> Servers {
+        Servers { for_sent_name: true, for_name: name, ..self.clone() }
     }
 }
 
@@ -228,7 +246,10 @@ impl ClientCertVerifier for Clients {
         let certificate = facts::read(der).ok_or(Mismatch::Unreadable)?;
         let now = self.rules.time(&certificate, now);
         if let Some(chain) = &self.chain
-            && let Err(error) = chain.verify_client_cert(der, rest, now)
+            && let Err(error) = match self.rules.within_depth(rest) {
+                Some(rest) => chain.verify_client_cert(der, rest, now),
+                None => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+            }
             && (matches!(error, Error::InvalidCertificate(CertificateError::Revoked))
                 || !self.rules.is_trusted_itself(der, &certificate, now))
         {
@@ -276,7 +297,11 @@ impl ServerCertVerifier for Servers {
         let certificate = facts::read(der).ok_or(Mismatch::Unreadable)?;
         let now = self.rules.time(&certificate, now);
         if let Some(chain) = &self.chain {
-            match chain.verify_server_cert(der, rest, name, ocsp, now) {
+            let verified = match self.rules.within_depth(rest) {
+                Some(rest) => chain.verify_server_cert(der, rest, name, ocsp, now),
+                None => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+            };
+            match verified {
                 Ok(_) => {}
                 // The name comes after all else: it is compared below, as the config says.
                 Err(Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })) => {}
@@ -286,7 +311,7 @@ impl ServerCertVerifier for Servers {
             }
         }
         if self.for_sent_name {
-            verify_server_name(&ParsedCertificate::try_from(der)?, name).map_err(|_| Mismatch::Name)?;
+            verify_server_name(&ParsedCertificate::try_from(der)?, self.for_name.as_ref().unwrap_or(name)).map_err(|_| Mismatch::Name)?;
         }
         self.rules.check(der, &certificate, !self.for_sent_name)?;
         Ok(ServerCertVerified::assertion())

@@ -43,6 +43,27 @@ impl Ca {
         Ca { certificate: certificate.der().clone(), issuer: Issuer::new(params, key), folder: path.parent().unwrap().to_owned() }
     }
 
+    /// An authority that this one vouches for.
+    pub fn below(&self, name: &str) -> Ca {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let path = file("ca.pem", &certificate.pem());
+        Ca { certificate: certificate.der().clone(), issuer: Issuer::new(params, key), folder: path.parent().unwrap().to_owned() }
+    }
+
+    /// A client that trusts this authority and shows a certificate with those that lead to its root.
+    pub fn client_of(&self, own: &Leaf, above: &[&Ca]) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let chain = std::iter::once(own.der.clone()).chain(above.iter().map(|ca| ca.certificate.clone())).collect();
+        Arc::new(builder.with_root_certificates(roots).with_client_auth_cert(chain, own.private_key()).unwrap())
+    }
+
     pub fn file(&self) -> String {
         self.folder.join("ca.pem").display().to_string()
     }
@@ -163,6 +184,32 @@ pub fn tls_upstream(leaf: &Leaf) -> SocketAddr {
     upstream(move |stream| {
         let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
         echo(&mut stream);
+    })
+}
+
+/// The same, but the answer is the name that the client has asked for and how many connections there were before.
+pub fn naming_upstream(leaf: &Leaf) -> SocketAddr {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(builder.with_no_client_auth().with_single_cert(vec![leaf.der.clone()], leaf.private_key()).unwrap());
+    let connections = std::sync::atomic::AtomicUsize::new(0);
+    upstream(move |stream| {
+        let number = connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+        let mut byte = [0];
+        loop {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read(&mut byte) {
+                    Ok(1) => head.push(byte[0]),
+                    _ => return,
+                }
+            }
+            let body = format!("{} {number}", stream.conn.server_name().unwrap_or("-"));
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            if stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).is_err() {
+                return;
+            }
+        }
     })
 }
 

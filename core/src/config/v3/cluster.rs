@@ -5,6 +5,7 @@ use super::listener::{Transport, read_transport};
 use super::manager::{Common, read_common, read_http1_common};
 use super::reader::Reader;
 use super::{http2, tls};
+use crate::config::tls::NameByRequest;
 use crate::config::{
     Balance, Breakers, Cluster, Discovery, DnsFamily, EndpointAddress, HostPort, LbEndpoint, RetryBudget, UpstreamProtocol, UpstreamTls,
 };
@@ -23,19 +24,22 @@ pub(super) fn read(cluster: &Reader<'_>, secrets: &tls::Secrets) -> Option<Clust
         "track_cluster_stats",
         "wait_for_warm_on_init",
     ]);
-    let transport = match cluster.has("transport_socket") {
-        true => {
-            cluster.message("transport_socket", |socket| read_transport(&socket, |config| tls::read_upstream(config, secrets))).flatten()
-        }
-        false => Some(Transport::Plain),
-    };
     let mut protocol = cluster.message("http2_protocol_options", |options| UpstreamProtocol::Http2(http2::read(&options, RESPONSE_HEAD)));
     cluster.message("http_protocol_options", |http1| read_http1_common(&http1));
     let mut common = cluster.message("common_http_protocol_options", |options| read_common(&options)).unwrap_or_default();
-    if let Some((options, chosen)) = read_extensions(cluster) {
+    let mut names = cluster.message("upstream_http_protocol_options", |names| read_names(&names)).unwrap_or_default();
+    if let Some((options, chosen, of_request)) = read_extensions(cluster) {
         common = options;
         protocol = Some(chosen);
+        names = of_request;
     }
+    let transport = match cluster.has("transport_socket") {
+        true => {
+            let read = |config: &Reader<'_>| tls::read_upstream(config, secrets, names);
+            cluster.message("transport_socket", |socket| read_transport(&socket, read)).flatten()
+        }
+        false => Some(Transport::Plain),
+    };
     let chosen = protocol.unwrap_or_default();
     let max_requests = cluster.u32("max_requests_per_connection").filter(|n| *n > 0).or(common.max_requests);
     let balance = read_balance(cluster);
@@ -61,20 +65,15 @@ pub(super) fn read(cluster: &Reader<'_>, secrets: &tls::Secrets) -> Option<Clust
 }
 
 /// `typed_extension_protocol_options`: common options, and which version of HTTP is spoken.
-fn read_extensions(cluster: &Reader<'_>) -> Option<(Common, UpstreamProtocol)> {
+fn read_extensions(cluster: &Reader<'_>) -> Option<(Common, UpstreamProtocol, NameByRequest)> {
     let mut common = None;
     let mut protocol = UpstreamProtocol::Http1;
+    let mut found = NameByRequest::default();
     cluster.each_entry("typed_extension_protocol_options", |_, options| {
         if options.type_name() != "envoy.extensions.upstreams.http.v3.HttpProtocolOptions" {
             return options.error_here(format!("Weir does not implement {} yet", options.type_name()));
         }
-        options.message("upstream_http_protocol_options", |names| {
-            for name in ["auto_sni", "auto_san_validation"] {
-                if names.flag(name) {
-                    names.unsupported(name, "Weir does not name the server after a request yet: set `sni` or `auto_host_sni`");
-                }
-            }
-        });
+        options.message("upstream_http_protocol_options", |names| found = read_names(&names));
         common = options.message("common_http_protocol_options", |options| read_common(&options)).or(Some(Common::default()));
         for (choice, make) in [
             ("explicit_http_config", UpstreamProtocol::Http2 as fn(Http2Options) -> UpstreamProtocol),
@@ -98,7 +97,13 @@ fn read_extensions(cluster: &Reader<'_>) -> Option<(Common, UpstreamProtocol)> {
             });
         }
     });
-    common.map(|common| (common, protocol))
+    common.map(|common| (common, protocol, found))
+}
+
+/// `UpstreamHttpProtocolOptions`. Without TLS it says nothing, as in Envoy.
+fn read_names(names: &Reader<'_>) -> NameByRequest {
+    let header = names.str("override_auto_sni_header").filter(|header| !header.is_empty()).map(str::to_ascii_lowercase);
+    NameByRequest { sni: names.flag("auto_sni"), san: names.flag("auto_san_validation"), header: header.map(Arc::from) }
 }
 
 /// Where the config names no protocols for ALPN, they are those that are spoken.

@@ -119,11 +119,23 @@ pub(super) struct Findings {
     list: RefCell<Vec<Diagnostic>>,
     errors: Cell<usize>,
     refusals: Cell<usize>,
+    /// The file is not the config's own: places must say which.
+    other: bool,
 }
 
 impl Findings {
     pub(super) fn new(file: &str) -> Findings {
-        Findings { file: file.to_owned(), list: RefCell::default(), errors: Cell::new(0), refusals: Cell::new(0) }
+        Findings { file: file.to_owned(), list: RefCell::default(), errors: Cell::new(0), refusals: Cell::new(0), other: false }
+    }
+
+    /// In a file that the config names.
+    pub(super) fn of_other_file(file: &str) -> Findings {
+        Findings { other: true, ..Findings::new(file) }
+    }
+
+    /// The file, if it is not the config's own.
+    pub(super) fn other_file(&self) -> Option<std::sync::Arc<str>> {
+        self.other.then(|| self.file.as_str().into())
     }
 
     pub(super) fn add(&self, severity: Severity, pos: Pos, path: &Path<'_>, message: String, help: Option<String>) {

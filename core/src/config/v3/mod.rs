@@ -85,6 +85,28 @@ pub fn load_after(text: &str, file: &str, sinks: &[super::LogSink]) -> Loaded {
     Loaded { config, diagnostics: findings.into_sorted() }
 }
 
+/// What the secret called `name` is, in the text of a file of secrets: a DiscoveryResponse as YAML or JSON. `file` is
+/// the name to use in diagnostics, and in those about what the secret names.
+pub fn load_secret(text: &str, file: &str, name: &str) -> (Option<super::tls::Secret>, Vec<Diagnostic>) {
+    let findings = Findings::of_other_file(file);
+    let (root, faults) = source::parse(text);
+    for fault in faults {
+        findings.error(fault.pos, &Path::ROOT, fault.message);
+    }
+    if root.is_none() && !findings.failed() {
+        findings.error(Pos { line: 1, column: 1 }, &Path::ROOT, "the file is empty; a DiscoveryResponse with secrets is expected");
+    }
+    let secret = root.filter(|_| !findings.failed()).and_then(|root| {
+        let schema = Schema;
+        let typer = Typer { schema: &schema, findings: &findings };
+        let message = typer.message(root, schema.message("envoy.service.discovery.v3.DiscoveryResponse")?, &Path::ROOT)?;
+        let secret = tls::find_in_response(&Reader::new(&message, Path::ROOT, &findings), name);
+        reader::report_unread(&message, &Path::ROOT, &findings);
+        secret
+    });
+    (secret.filter(|_| !findings.failed()), findings.into_sorted())
+}
+
 fn read(root: Node, findings: &Findings, sinks: &[super::LogSink]) -> Option<Config> {
     let schema = Schema;
     let descriptor = schema.message("envoy.config.bootstrap.v3.Bootstrap")?;

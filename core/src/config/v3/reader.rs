@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
 
     /// Where the message stands.
     pub(super) fn place_here(&self) -> Place {
-        Place { pos: self.message.pos, path: self.path.to_string().into() }
+        Place { pos: self.message.pos, path: self.path.to_string().into(), file: self.findings.other_file() }
     }
 
     /// The message works, but perhaps not as meant.

@@ -17,7 +17,7 @@ pub(super) fn put_hello(out: &mut Vec<u8>, hello: &Hello<'_>) {
 
 /// Appends what a handshake came to.
 pub(super) fn put_info(out: &mut Vec<u8>, tls: &TlsInfo) {
-    for text in [&tls.version[..], &tls.cipher, &tls.server_name, &tls.session_id] {
+    for text in [&tls.version[..], &tls.cipher, &tls.curve, &tls.server_name, &tls.session_id] {
         out.text(text.as_bytes());
     }
     out.text(&tls.alpn);
@@ -66,7 +66,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
     }
 
     pub(super) fn tls_info(&mut self) -> Read<TlsInfo> {
-        let (version, cipher) = (self.text()?.into(), self.text()?.into());
+        let (version, cipher, curve) = (self.text()?.into(), self.text()?.into(), self.text()?.into());
         let (server_name, session_id) = (self.text()?, self.text()?);
         let (alpn, resumed) = (self.bytes()?.into(), self.number()? != 0);
         let mut peer_chain = Vec::new();
@@ -74,7 +74,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
             peer_chain.push(self.bytes()?.into());
         }
         let (peer, local) = (self.certificate()?, self.certificate()?);
-        Ok(TlsInfo { version, cipher, alpn, server_name, session_id, resumed, peer, peer_chain, local })
+        Ok(TlsInfo { version, cipher, curve, alpn, server_name, session_id, resumed, peer, peer_chain, local })
     }
 
     fn certificate(&mut self) -> Read<Option<Arc<Certificate>>> {
@@ -133,6 +133,7 @@ mod tests {
         };
         TlsInfo {
             version: "TLSv1.3".into(),
+            curve: "X25519".into(),
             alpn: b"h2"[..].into(),
             resumed: true,
             peer: Some(certificate.into()),

@@ -1,10 +1,15 @@
 //! TLS on real sockets: which certificate and chain a client gets, who is let in, what upstreams must show, and that
 //! certificates change without a connection noticing.
 
-mod support;
-
-#[path = "support/tls.rs"]
+mod agreed;
+mod by_request;
+mod depth;
+#[path = "../support/tls.rs"]
 mod pki;
+mod secrets;
+#[path = "../support/mod.rs"]
+mod support;
+mod tickets;
 
 use pki::{Ca, Leaf, ask, certificate, connect, echo_upstream, tls_upstream};
 use rustls::{HandshakeKind, ProtocolVersion};
