@@ -337,6 +337,16 @@ impl Engine {
         self.connections.get_mut(conn).is_some_and(|conn| conn.session().is_some())
     }
 
+    /// Whether there is such a connection (still).
+    pub fn has_connection(&self, conn: ConnId) -> bool {
+        self.connections.contains_key(conn)
+    }
+
+    /// Whether the answer to such a query is (still) waited for.
+    pub fn has_query(&self, query: QueryId) -> bool {
+        self.queries.contains_key(query)
+    }
+
     /// The id of the listener called `name`. If it has moved, that of its new address.
     pub fn listener(&self, name: &str) -> Option<ListenerId> {
         let named = self.listeners.iter().filter(|(_, listener)| &*listener.config.name == name);

@@ -149,6 +149,19 @@ impl Registry {
 #[derive(Debug, Default)]
 pub struct Totals(pub BTreeMap<(Scope, Arc<str>), Total>);
 
+impl Totals {
+    /// Counters and gauges under Envoy's names: `cluster.backend.upstream_rq_total`.
+    pub fn named(&self) -> BTreeMap<String, u64> {
+        let mut named = BTreeMap::new();
+        for ((scope, name), total) in &self.0 {
+            let of = format!("{}.{name}", scope.prefix());
+            named.extend(scope.stats().iter().zip(&total.values).map(|((stat, _), value)| (format!("{of}.{stat}"), *value)));
+            named.extend(total.codes.iter().map(|(status, count)| (format!("{of}.{}{status}", scope.codes()), *count)));
+        }
+        named
+    }
+}
+
 /// The totals of one scope.
 #[derive(Debug)]
 pub struct Total {
