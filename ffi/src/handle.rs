@@ -1,0 +1,262 @@
+//! Handles: what C holds is a number that looks like a pointer, and a table knows what it stands for.
+//!
+//! So a handle that was freed, is of another kind, or was made up is found out, and two calls that use one handle at
+//! once are told so instead of racing. A lookup takes no lock that another handle's calls would wait for.
+
+use crate::result::{Fault, weir_result};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("handles need pointers of 64 bits");
+
+/// Slots of the first chunk; each chunk after has twice as many as the one before.
+const FIRST: usize = 32;
+/// Chunks.
+const CHUNKS: usize = 24;
+/// Handles are odd multiples of this, so that none looks like an aligned pointer.
+const SHIFT: u32 = 1;
+
+/// What a handle stands for.
+pub(crate) trait Object: Sized + Send + 'static {
+    /// What C calls it.
+    const NAME: &'static str;
+    fn wrap(self: Box<Self>) -> Held;
+    fn peek(held: &mut Held) -> Option<&mut Self>;
+    fn unwrap(held: Held) -> Result<Box<Self>, Held>;
+}
+
+macro_rules! objects {
+    ($($(#[$attribute:meta])* $variant:ident($type:ty) = $name:literal),* $(,)?) => {
+        /// An object of the table.
+        #[derive(Default)]
+        pub(crate) enum Held {
+            #[default]
+            Nothing,
+            $($(#[$attribute])* $variant(Box<$type>)),*
+        }
+
+        impl Held {
+            fn name(&self) -> &'static str {
+                match self {
+                    Held::Nothing => "nothing",
+                    $($(#[$attribute])* Held::$variant(_) => $name),*
+                }
+            }
+        }
+
+        $($(#[$attribute])* impl Object for $type {
+            const NAME: &'static str = $name;
+
+            fn wrap(self: Box<Self>) -> Held {
+                Held::$variant(self)
+            }
+
+            fn peek(held: &mut Held) -> Option<&mut Self> {
+                match held {
+                    Held::$variant(object) => Some(object),
+                    _ => None,
+                }
+            }
+
+            fn unwrap(held: Held) -> Result<Box<Self>, Held> {
+                match held {
+                    Held::$variant(object) => Ok(object),
+                    other => Err(other),
+                }
+            }
+        })*
+    };
+}
+
+objects! {
+    Config(crate::config::ConfigObject) = "weir_config",
+    Diagnostics(crate::config::DiagnosticsObject) = "weir_diagnostics",
+    Bytes(crate::memory::BytesObject) = "weir_bytes",
+    Engine(crate::engine::EngineObject) = "weir_engine",
+    Replay(crate::replay::ReplayObject) = "weir_replay",
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One place of the table. Neighbours are on other cache lines: each may be another thread's.
+#[repr(align(64))]
+#[derive(Debug, Default)]
+struct Slot {
+    /// Odd while something is there.
+    generation: AtomicU32,
+    held: Mutex<Held>,
+}
+
+static TABLE: [OnceLock<Box<[Slot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
+static FREE: Mutex<Free> = Mutex::new(Free { places: Vec::new(), used: 0 });
+
+struct Free {
+    places: Vec<u32>,
+    used: u32,
+}
+
+fn slot(place: u32) -> Option<&'static Slot> {
+    let (chunk, at) = locate(place);
+    TABLE.get(chunk)?.get()?.get(at)
+}
+
+fn locate(place: u32) -> (usize, usize) {
+    let chunk = (place as usize / FIRST + 1).ilog2() as usize;
+    (chunk, place as usize - FIRST * ((1 << chunk) - 1))
+}
+
+fn split(handle: usize) -> Option<(u32, u32)> {
+    let place = (handle as u32) >> SHIFT;
+    (handle & 1 == 1 && handle != 0).then_some((place, (handle >> 32) as u32))
+}
+
+fn join(place: u32, generation: u32) -> usize {
+    (generation as usize) << 32 | (place as usize) << SHIFT | 1
+}
+
+/// A handle for an object.
+pub(crate) fn give<O: Object>(object: O) -> Result<usize, Fault> {
+    let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = match free.places.pop() {
+        Some(place) => place,
+        None => {
+            let place = free.used;
+            let (chunk, _) = locate(place);
+            let Some(cell) = TABLE.get(chunk).filter(|_| place < u32::MAX >> SHIFT) else {
+                return Err(Fault::new(weir_result::WEIR_BAD_VALUE, "there are too many handles: free some"));
+            };
+            cell.get_or_init(|| (0..FIRST << chunk).map(|_| Slot::default()).collect());
+            free.used += 1;
+            place
+        }
+    };
+    drop(free);
+    let Some(slot) = slot(place) else { return Err(Fault::new(weir_result::WEIR_PANICKED, "the table of handles is broken")) };
+    slot.held.clear_poison();
+    *slot.held.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(object).wrap();
+    let generation = slot.generation.fetch_add(1, Ordering::Release).wrapping_add(1);
+    Ok(join(place, generation))
+}
+
+fn find<O: Object>(handle: usize) -> Result<(u32, &'static Slot, u32), Fault> {
+    if handle == 0 {
+        return Err(Fault::null(O::NAME));
+    }
+    let found = split(handle).and_then(|(place, generation)| Some((place, slot(place)?, generation)));
+    match found {
+        Some((place, slot, generation)) if generation & 1 == 1 => Ok((place, slot, generation)),
+        _ => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("this is no {}: it was never given out", O::NAME))),
+    }
+}
+
+fn lock<O: Object>(slot: &'static Slot, generation: u32) -> Result<MutexGuard<'static, Held>, Fault> {
+    let held = match slot.held.try_lock() {
+        Ok(held) => held,
+        Err(TryLockError::WouldBlock) => {
+            let words = format_args!("the {} is in use by another call; it serves one thread at a time", O::NAME);
+            return Err(Fault::new(weir_result::WEIR_BUSY, words));
+        }
+        Err(TryLockError::Poisoned(_)) => {
+            let words = format_args!("an earlier call has panicked; this {} can only be freed", O::NAME);
+            return Err(Fault::new(weir_result::WEIR_PANICKED, words));
+        }
+    };
+    match slot.generation.load(Ordering::Acquire) == generation {
+        true => Ok(held),
+        false => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("the {} was freed already", O::NAME))),
+    }
+}
+
+/// Does something with what a handle stands for.
+pub(crate) fn with<O: Object, R>(handle: usize, work: impl FnOnce(&mut O) -> Result<R, Fault>) -> Result<R, Fault> {
+    let (_, slot, generation) = find::<O>(handle)?;
+    let mut held = lock::<O>(slot, generation)?;
+    let name = held.name();
+    match O::peek(&mut held) {
+        Some(object) => work(object),
+        None => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("this is a {name}, not a {}", O::NAME))),
+    }
+}
+
+/// Takes a handle back. Of one that panicked too; NULL is nothing to take back.
+pub(crate) fn take<O: Object>(handle: usize) -> Result<Option<Box<O>>, Fault> {
+    if handle == 0 {
+        return Ok(None);
+    }
+    let (place, slot, generation) = find::<O>(handle)?;
+    let mut held = match lock::<O>(slot, generation) {
+        Err(fault) if fault.result == weir_result::WEIR_PANICKED => {
+            slot.held.clear_poison();
+            lock::<O>(slot, generation)?
+        }
+        locked => locked?,
+    };
+    let name = held.name();
+    match O::unwrap(std::mem::take(&mut *held)) {
+        Ok(object) => {
+            slot.generation.fetch_add(1, Ordering::Release);
+            drop(held);
+            FREE.lock().unwrap_or_else(PoisonError::into_inner).places.push(place);
+            Ok(Some(object))
+        }
+        Err(other) => {
+            *held = other;
+            Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("this is a {name}, not a {}", O::NAME)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::BytesObject;
+
+    #[test]
+    fn places_are_found_over_all_chunks() {
+        assert_eq!((locate(0), locate(31), locate(32), locate(95), locate(96)), ((0, 0), (0, 31), (1, 0), (1, 63), (2, 0)));
+    }
+
+    #[test]
+    fn a_freed_handle_is_found_out_also_when_its_place_is_used_again() {
+        let first = give(BytesObject::new(b"a".to_vec())).unwrap();
+        assert!(take::<BytesObject>(first).unwrap().is_some());
+        let handles: Vec<_> = (0..100).map(|_| give(BytesObject::new(Vec::new())).unwrap()).collect();
+        assert!(!handles.contains(&first));
+        let fault = with::<BytesObject, _>(first, |_| Ok(())).unwrap_err();
+        assert_eq!(fault.result, weir_result::WEIR_WRONG_HANDLE);
+        assert!(take::<BytesObject>(first).is_err(), "freed twice");
+        for handle in handles {
+            take::<BytesObject>(handle).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_handle_that_is_in_use_is_not_used_twice() {
+        let handle = give(BytesObject::new(Vec::new())).unwrap();
+        let inner = with::<BytesObject, _>(handle, |_| Ok(with::<BytesObject, _>(handle, |_| Ok(())).unwrap_err().result)).unwrap();
+        assert_eq!(inner, weir_result::WEIR_BUSY);
+        take::<BytesObject>(handle).unwrap();
+    }
+
+    #[test]
+    fn after_a_panic_a_handle_can_only_be_freed() {
+        let handle = give(BytesObject::new(Vec::new())).unwrap();
+        let entered = crate::result::enter(|| with::<BytesObject, _>(handle, |_| panic!("as planned")));
+        assert_eq!(entered, weir_result::WEIR_PANICKED);
+        assert_eq!(with::<BytesObject, _>(handle, |_| Ok(())).unwrap_err().result, weir_result::WEIR_PANICKED);
+        assert!(take::<BytesObject>(handle).unwrap().is_some());
+    }
+
+    #[test]
+    fn made_up_numbers_are_no_handles() {
+        for made_up in [1, 2, 3, 8, usize::MAX, usize::MAX - 1, 1 << 33 | 1] {
+            assert_eq!(with::<BytesObject, _>(made_up, |_| Ok(())).unwrap_err().result, weir_result::WEIR_WRONG_HANDLE, "{made_up:#x}");
+        }
+    }
+}

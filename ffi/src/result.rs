@@ -1,0 +1,181 @@
+//! Numbered results, the last error's words, and the border that nothing unwinds across.
+
+use crate::memory;
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::os::raw::c_char;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The ABI that this header describes. It grows when something that a compiled host relies on changes.
+pub const WEIR_ABI_VERSION: u32 = 1;
+
+/// What a call came to. Numbers are never given another meaning. Out-parameters are written only with `WEIR_OK`, but
+/// where a function says otherwise.
+#[repr(C)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum weir_result {
+    /// It worked.
+    WEIR_OK = 0,
+    /// It worked, and there is nothing (more) to be had now.
+    WEIR_NONE = 1,
+
+    /// A pointer that must not be NULL is NULL.
+    WEIR_NULL_POINTER = 100,
+    /// A handle is not, or no longer, one of this kind: it was freed, belongs to another kind, or was made up.
+    WEIR_WRONG_HANDLE = 101,
+    /// The handle is in use by another call: of another thread, or of this one if it was called back.
+    WEIR_BUSY = 102,
+    /// A text is not UTF-8.
+    WEIR_BAD_UTF8 = 103,
+    /// The buffer is too small; what is needed is written to the length.
+    WEIR_TOO_SMALL = 104,
+    /// A struct's `size` field is not that of any version of it.
+    WEIR_BAD_SIZE = 105,
+    /// The host was compiled against another ABI: see `weir_check_abi`.
+    WEIR_WRONG_ABI = 106,
+    /// An argument is out of its range.
+    WEIR_BAD_VALUE = 107,
+    /// `now` is earlier than that of a call before.
+    WEIR_TIME_REVERSED = 108,
+    /// An id names nothing (any more): late news about a connection or query that is gone. Nothing was changed.
+    WEIR_UNKNOWN_ID = 109,
+    /// Weir has panicked: a bug of ours. The handle can only be freed.
+    WEIR_PANICKED = 110,
+
+    /// The config is refused: see the diagnostics.
+    WEIR_CONFIG_REFUSED = 200,
+    /// There is no listener of that name or id.
+    WEIR_NO_LISTENER = 201,
+    /// The listener has as many connections as it may.
+    WEIR_LISTENER_LIMIT = 202,
+    /// There are as many connections as there may be.
+    WEIR_GLOBAL_LIMIT = 203,
+    /// No filter chain is for the connection.
+    WEIR_NO_FILTER_CHAIN = 204,
+    /// There is no stat of that name.
+    WEIR_NO_STAT = 205,
+    /// It is no input log that this build can replay.
+    WEIR_BAD_LOG = 206,
+    /// The replay decided something else than was recorded.
+    WEIR_DIVERGED = 207,
+}
+
+/// What went wrong: the number for programs and the words for people.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) result: weir_result,
+    pub(crate) words: String,
+}
+
+impl Fault {
+    pub(crate) fn new(result: weir_result, words: impl Display) -> Fault {
+        Fault { result, words: words.to_string() }
+    }
+
+    pub(crate) fn null(what: &str) -> Fault {
+        Fault::new(weir_result::WEIR_NULL_POINTER, format_args!("`{what}` is NULL"))
+    }
+}
+
+thread_local! {
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Does a call's work: a fault leaves its words behind, and a panic goes no further.
+pub(crate) fn enter(work: impl FnOnce() -> Result<weir_result, Fault>) -> weir_result {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(result)) => result,
+        Ok(Err(fault)) => {
+            say(fault.words);
+            fault.result
+        }
+        Err(panic) => {
+            let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            say(format!("Weir has panicked, which is a bug of ours: {}", words.unwrap_or("it does not say why")));
+            weir_result::WEIR_PANICKED
+        }
+    }
+}
+
+fn say(words: String) {
+    // A thread that is ending has nobody left to tell.
+    let _ = LAST.try_with(|last| last.replace(words));
+}
+
+/// The version of the ABI that this library has.
+///
+/// Any thread. Compare it with `WEIR_ABI_VERSION`, or call `weir_check_abi`.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_abi_version() -> u32 {
+    WEIR_ABI_VERSION
+}
+
+/// Whether a host that was compiled against version `compiled` (`WEIR_ABI_VERSION` of its header) can use this library.
+///
+/// Any thread. `WEIR_WRONG_ABI` if not: then call nothing else but `weir_last_error`.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_check_abi(compiled: u32) -> weir_result {
+    enter(|| match compiled == WEIR_ABI_VERSION {
+        true => Ok(weir_result::WEIR_OK),
+        false => Err(Fault::new(
+            weir_result::WEIR_WRONG_ABI,
+            format_args!(
+                "the program was compiled against version {compiled} of weir.h, this library has version {WEIR_ABI_VERSION}: compile it again"
+            ),
+        )),
+    })
+}
+
+/// The version of Weir, as a C string that lives for ever.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// A short name for a result, `WEIR_OK` to itself, as a C string that lives for ever.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_result_name(result: u32) -> *const c_char {
+    let name: &[u8] = match result {
+        0 => b"WEIR_OK\0",
+        1 => b"WEIR_NONE\0",
+        100 => b"WEIR_NULL_POINTER\0",
+        101 => b"WEIR_WRONG_HANDLE\0",
+        102 => b"WEIR_BUSY\0",
+        103 => b"WEIR_BAD_UTF8\0",
+        104 => b"WEIR_TOO_SMALL\0",
+        105 => b"WEIR_BAD_SIZE\0",
+        106 => b"WEIR_WRONG_ABI\0",
+        107 => b"WEIR_BAD_VALUE\0",
+        108 => b"WEIR_TIME_REVERSED\0",
+        109 => b"WEIR_UNKNOWN_ID\0",
+        110 => b"WEIR_PANICKED\0",
+        200 => b"WEIR_CONFIG_REFUSED\0",
+        201 => b"WEIR_NO_LISTENER\0",
+        202 => b"WEIR_LISTENER_LIMIT\0",
+        203 => b"WEIR_GLOBAL_LIMIT\0",
+        204 => b"WEIR_NO_FILTER_CHAIN\0",
+        205 => b"WEIR_NO_STAT\0",
+        206 => b"WEIR_BAD_LOG\0",
+        207 => b"WEIR_DIVERGED\0",
+        _ => b"unknown\0",
+    };
+    name.as_ptr().cast()
+}
+
+/// Copies the words of this thread's last call that failed into `buffer`, cut to `size` and ended by a zero byte, and
+/// answers their whole length without that. Calls that work leave them as they are.
+///
+/// Any thread. `buffer` may be NULL if `size` is 0: to ask for the length.
+///
+/// # Safety
+/// `buffer` must have room for `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_last_error(buffer: *mut c_char, size: usize) -> usize {
+    LAST.try_with(|last| {
+        let words = last.borrow();
+        // SAFETY: the caller gives `size` bytes at `buffer`.
+        unsafe { memory::copy_c_text(&words, buffer, size) };
+        words.len()
+    })
+    .unwrap_or(0)
+}

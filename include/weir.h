@@ -1,0 +1,793 @@
+/*
+ * weir.h: Weir in any process.
+ *
+ * Weir is an L7 proxy that runs Envoy's v3 configuration. This library has it in two tiers:
+ *
+ *   Tier 1, weir_engine_*: all that a proxy decides, and the bytes of HTTP/1 and HTTP/2, without sockets, threads or a
+ *   clock. The host feeds it what happened (weir_engine_accept, _recv, _closed, _timeout, ...) and does what it says
+ *   (weir_engine_next_action, _transmit, _deadline). The same config, seed and inputs decide the same, always. TLS stays
+ *   with the host: see weir_engine_opening.
+ *
+ *   Tier 2, weir_proxy_*: a whole proxy in the host's process, with threads, sockets and TLS of its own.
+ *
+ * RESULTS    Functions that can fail return a weir_result. Its numbers never change their meaning; new ones may come.
+ *            weir_last_error has the words of this thread's last failure. Out-parameters are written with WEIR_OK only,
+ *            unless a function says otherwise. Nothing here aborts the process or unwinds into C: a panic inside, which
+ *            is a bug of ours, becomes WEIR_PANICKED, after Rust's hook has written it to stderr.
+ *
+ * HANDLES    Pointers to weir_config, weir_engine, weir_proxy, ... are not addresses: never follow them. Whoever got one
+ *            frees it, with the function of its kind; freeing NULL does nothing. A handle that was freed, is of another
+ *            kind, or was made up is found out (WEIR_WRONG_HANDLE), also after its place is used again.
+ *
+ * THREADS    Any function may be called on any thread. A handle serves one call at a time: another one at the same time
+ *            gets WEIR_BUSY (of a weir_proxy: all its functions may be called at once). Different handles do not wait for
+ *            each other.
+ *
+ * IDS        Connections, listeners, queries and exchanges of an engine are numbers that are never given out twice. Late
+ *            news about one that is gone gets WEIR_UNKNOWN_ID and changes nothing: that is no error of the host's.
+ *
+ * TEXTS      weir_str: UTF-8 with a length. Those given to a function are read before it returns, and copied.
+ *
+ * STRUCTS    Those that begin with `size` may grow at their end. Set it to sizeof before a call, as WEIR_INIT does:
+ *            struct weir_action action = WEIR_INIT(struct weir_action);
+ *
+ * TIME       `now` is the host's monotonic clock, in nanoseconds from any origin. It must not go back.
+ *
+ * FORK       Tier 1 may be used on both sides of a fork, by the thread that called it. Tier 2 has threads, which a child
+ *            does not get: in the child do not call anything on a proxy that its parent started, not even free it.
+ *
+ * This file is generated from Weir's crate `weir-ffi`.
+ */
+
+#ifndef WEIR_H
+#define WEIR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+// For `weir_config_load`: take fields that Weir does not honour as warnings.
+#define WEIR_ALLOW_UNSUPPORTED 1
+
+// The ABI that this header describes. It grows when something that a compiled host relies on changes.
+#define WEIR_ABI_VERSION 1
+
+// What a call came to. Numbers are never given another meaning. Out-parameters are written only with `WEIR_OK`, but
+// where a function says otherwise.
+typedef enum weir_result {
+    // It worked.
+    WEIR_OK = 0,
+    // It worked, and there is nothing (more) to be had now.
+    WEIR_NONE = 1,
+    // A pointer that must not be NULL is NULL.
+    WEIR_NULL_POINTER = 100,
+    // A handle is not, or no longer, one of this kind: it was freed, belongs to another kind, or was made up.
+    WEIR_WRONG_HANDLE = 101,
+    // The handle is in use by another call: of another thread, or of this one if it was called back.
+    WEIR_BUSY = 102,
+    // A text is not UTF-8.
+    WEIR_BAD_UTF8 = 103,
+    // The buffer is too small; what is needed is written to the length.
+    WEIR_TOO_SMALL = 104,
+    // A struct's `size` field is not that of any version of it.
+    WEIR_BAD_SIZE = 105,
+    // The host was compiled against another ABI: see `weir_check_abi`.
+    WEIR_WRONG_ABI = 106,
+    // An argument is out of its range.
+    WEIR_BAD_VALUE = 107,
+    // `now` is earlier than that of a call before.
+    WEIR_TIME_REVERSED = 108,
+    // An id names nothing (any more): late news about a connection or query that is gone. Nothing was changed.
+    WEIR_UNKNOWN_ID = 109,
+    // Weir has panicked: a bug of ours. The handle can only be freed.
+    WEIR_PANICKED = 110,
+    // The config is refused: see the diagnostics.
+    WEIR_CONFIG_REFUSED = 200,
+    // There is no listener of that name or id.
+    WEIR_NO_LISTENER = 201,
+    // The listener has as many connections as it may.
+    WEIR_LISTENER_LIMIT = 202,
+    // There are as many connections as there may be.
+    WEIR_GLOBAL_LIMIT = 203,
+    // No filter chain is for the connection.
+    WEIR_NO_FILTER_CHAIN = 204,
+    // There is no stat of that name.
+    WEIR_NO_STAT = 205,
+    // It is no input log that this build can replay.
+    WEIR_BAD_LOG = 206,
+    // The replay decided something else than was recorded.
+    WEIR_DIVERGED = 207,
+} weir_result;
+
+// How bad a finding is.
+typedef enum weir_severity {
+    // The config is wrong, and refused.
+    WEIR_ERROR = 0,
+    // The config is right, but Weir does not do what it says: refused, unless `WEIR_ALLOW_UNSUPPORTED` is given.
+    WEIR_UNSUPPORTED = 1,
+    // It works, but perhaps not as meant.
+    WEIR_WARNING = 2,
+} weir_severity;
+
+// Why a connection is gone.
+typedef enum weir_close {
+    // The host closed it, as an action asked.
+    WEIR_CLOSED = 0,
+    // The peer reset it, or reading or writing failed.
+    WEIR_RESET = 1,
+} weir_close;
+
+// What a host has to do before it hands in a client's bytes.
+typedef enum weir_opening {
+    // Nothing.
+    WEIR_OPENING_PLAIN = 0,
+    // A TLS handshake, then `weir_engine_secured` or `weir_engine_handshake_failed`. From then on hand in what was
+    // decrypted, and encrypt what is to be sent. A host without TLS closes the connection.
+    WEIR_OPENING_TLS = 1,
+    // Look at the first bytes without taking them, then call `weir_engine_client_hello`.
+    WEIR_OPENING_INSPECT = 2,
+    // Close it: no filter chain is for it. Its id means nothing any more.
+    WEIR_OPENING_REFUSED = 3,
+} weir_opening;
+
+// How a TLS handshake failed.
+typedef enum weir_tls_fault {
+    // The peer spoke no TLS, or no version or cipher that we have, or sent an alert.
+    WEIR_TLS_PROTOCOL = 1,
+    // The client showed no certificate and must.
+    WEIR_TLS_NO_CERTIFICATE = 2,
+    // The peer's certificate is not trusted, expired or revoked.
+    WEIR_TLS_UNTRUSTED = 3,
+    // It has none of the names that it must have.
+    WEIR_TLS_NAME = 4,
+    // It is none of those that are pinned.
+    WEIR_TLS_PIN = 5,
+} weir_tls_fault;
+
+// What to do.
+typedef enum weir_action_kind {
+    // Connect to `address`, and say so with `weir_engine_connected` or `weir_engine_connect_failed`. If `tls` is not 0, the
+    // connection is there once its TLS handshake is done: `name` is the server name to send (may be empty), `alpn` the
+    // protocols to offer. What the config says of certificates and checks is the host's to do.
+    WEIR_ACTION_CONNECT = 1,
+    // There is something to send: call `weir_engine_transmit` until it has nothing.
+    WEIR_ACTION_TRANSMIT = 2,
+    // Read (again), and first offer what was left.
+    WEIR_ACTION_READ = 3,
+    // Stop reading.
+    WEIR_ACTION_PAUSE = 4,
+    // Send what is left, then shut down the sending side.
+    WEIR_ACTION_SHUTDOWN_WRITE = 5,
+    // Send what is left, close, and call `weir_engine_closed`.
+    WEIR_ACTION_CLOSE = 6,
+    // Close now, whatever is left, and call nothing: the id is gone already.
+    WEIR_ACTION_DROP = 7,
+    // As `WEIR_ACTION_DROP`, but so that the peer sees an error: a TCP reset (`SO_LINGER` of 0).
+    WEIR_ACTION_RESET = 8,
+    // Send what is left, then read once. If something is there, hand it in as usual; if not, close, and call
+    // `weir_engine_closed`.
+    WEIR_ACTION_CLOSE_IF_IDLE = 9,
+    // Resolve `name` for `query`, and say so with `weir_engine_resolved` or `weir_engine_resolve_failed`. `family` says which
+    // addresses: one of `weir_family`. Do not block: an answer may come at any time later.
+    WEIR_ACTION_RESOLVE = 10,
+    // What is known of a client's first bytes must do: ask `weir_engine_opening` again.
+    WEIR_ACTION_OPEN = 11,
+    // Call `weir_engine_nudge` on all engines that limits are shared with, and on this one.
+    WEIR_ACTION_NUDGE = 12,
+} weir_action_kind;
+
+// Which addresses a name is resolved to (`dns_lookup_family`).
+typedef enum weir_family {
+    // IPv6, and IPv4 if there is none.
+    WEIR_FAMILY_AUTO = 0,
+    // IPv4 only.
+    WEIR_FAMILY_V4 = 1,
+    // IPv6 only.
+    WEIR_FAMILY_V6 = 2,
+    // IPv4, and IPv6 if there is none.
+    WEIR_FAMILY_V4_PREFERRED = 3,
+    // Both.
+    WEIR_FAMILY_ALL = 4,
+} weir_family;
+
+// What to tell.
+typedef enum weir_event_kind {
+    // `text` is a line for the access log `number`, with its end; see `weir_engine_log_path`.
+    WEIR_EVENT_ACCESS_LOG = 1,
+    // The drain of everything has ended; `number` exchanges were cut at the deadline.
+    WEIR_EVENT_DRAINED = 2,
+    // The drain of a listener that left the config has ended; `text` is its name.
+    WEIR_EVENT_LISTENER_DRAINED = 3,
+    // `text` says what was decided at `at` for the exchange `exchange`, and why. Only if options asked for it. If that ended
+    // it, `ended` is 1 and `number` the status.
+    WEIR_EVENT_STEP = 4,
+} weir_event_kind;
+
+// Bytes that Weir made for the host: a log, a page of stats. To be freed with `weir_bytes_free`.
+typedef struct weir_bytes weir_bytes;
+
+// A config that was loaded: Envoy's v3 bootstrap. It never changes; engines may outlive it.
+typedef struct weir_config weir_config;
+
+// What loading a config has found.
+typedef struct weir_diagnostics weir_diagnostics;
+
+// An engine: all that a proxy decides, without sockets, threads or a clock. It serves one thread at a time, any thread.
+typedef struct weir_engine weir_engine;
+
+// An input log and an engine that lives through it again.
+typedef struct weir_replay weir_replay;
+
+// A text: UTF-8, with its length. It needs no zero byte at its end. NULL with length 0 is the empty text.
+//
+// Given to a function, it must live until that returns. Given by one, it lives as long as that says.
+typedef struct weir_str {
+    // Where it begins.
+    const char *data;
+    // How many bytes it has.
+    size_t len;
+} weir_str;
+
+// An IP address and a port.
+typedef struct weir_address {
+    // 4 for IPv4, 6 for IPv6.
+    uint16_t family;
+    // In the order of the host, not of the network.
+    uint16_t port;
+    // In the order of the network; IPv4 has the first four.
+    uint8_t ip[16];
+} weir_address;
+
+// A listener of a config. Its texts live until the config is freed.
+typedef struct weir_listener {
+    // `sizeof(struct weir_listener)`, set by the host.
+    size_t size;
+    // Its name: for `weir_engine_listener`.
+    struct weir_str name;
+    // Where to listen.
+    struct weir_address address;
+    // How many connections the kernel may queue.
+    uint32_t backlog;
+    // 1 if each of several engines may have a socket of its own (`SO_REUSEPORT`).
+    uint32_t reuse_port;
+} weir_listener;
+
+// One finding. Its texts live until the diagnostics are freed.
+typedef struct weir_diagnostic {
+    // `sizeof(struct weir_diagnostic)`, set by the host.
+    size_t size;
+    // A `weir_severity`.
+    uint32_t severity;
+    // Line, from 1.
+    uint32_t line;
+    // Column, from 1, in characters.
+    uint32_t column;
+    // The name of the file.
+    struct weir_str file;
+    // The field: `static_resources.clusters[0].name`.
+    struct weir_str field;
+    // What is wrong.
+    struct weir_str message;
+    // What would be right; empty if nobody knows.
+    struct weir_str help;
+} weir_diagnostic;
+
+// How an engine begins.
+typedef struct weir_engine_options {
+    // `sizeof(struct weir_engine_options)`, set by the host.
+    size_t size;
+    // All that is drawn is drawn from this: the same seed and inputs decide the same.
+    uint64_t seed;
+    // The host's monotonic clock, in nanoseconds from an origin of its choice.
+    uint64_t now;
+    // The calendar, in nanoseconds since 1970: for `date` fields and access logs.
+    uint64_t wall;
+    // Limits are shared with this engine and those that it shares with; NULL for limits of its own. If it is given, call
+    // `weir_engine_nudge` on all of them when one has `WEIR_ACTION_NUDGE`.
+    const struct weir_engine *shared_with;
+    // Not 0: record an input log from here on, see `weir_engine_recorded`.
+    uint32_t record;
+    // Not 0: with the bytes of bodies, not only their lengths and digests.
+    uint32_t record_bodies;
+    // Not 0: tell each decision about each exchange as `WEIR_EVENT_STEP`. It changes none of them.
+    uint32_t explain;
+} weir_engine_options;
+
+// How much is under way.
+typedef struct weir_engine_state {
+    // `sizeof(struct weir_engine_state)`, set by the host.
+    size_t size;
+    // Open connections of clients.
+    uint64_t clients;
+    // Exchanges: requests that are not over.
+    uint64_t exchanges;
+    // 1 once a drain of all has ended.
+    uint32_t drained;
+    // Size of what was recorded, in bytes.
+    uint64_t recorded;
+    // What was decided since recording began, as a number: the same for the same inputs.
+    uint64_t digest;
+} weir_engine_state;
+
+// What a TLS handshake came to. Fields may be empty.
+typedef struct weir_tls_info {
+    // `sizeof(struct weir_tls_info)`, set by the host.
+    size_t size;
+    // `TLSv1.3` or `TLSv1.2`.
+    struct weir_str version;
+    // The cipher, by OpenSSL's name.
+    struct weir_str cipher;
+    // The protocol that was agreed on (ALPN): `h2` or `http/1.1`. It decides which HTTP is spoken.
+    struct weir_str alpn;
+    // The server that the client asked for (SNI).
+    struct weir_str server_name;
+    // Not 0: an earlier session was resumed.
+    uint32_t resumed;
+} weir_tls_info;
+
+// Something to do. Fields that the kind does not speak of are 0. Texts live until the next call of
+// `weir_engine_next_action` on this engine.
+typedef struct weir_action {
+    // `sizeof(struct weir_action)`, set by the host.
+    size_t size;
+    // What to do: one of `weir_action_kind`.
+    uint32_t kind;
+    // `WEIR_ACTION_CONNECT`: not 0 if TLS is to be spoken.
+    uint32_t tls;
+    // The connection.
+    uint64_t conn;
+    // What `weir_engine_set_data` gave the connection.
+    uint64_t data;
+    // `WEIR_ACTION_RESOLVE`: the query.
+    uint64_t query;
+    // `WEIR_ACTION_CONNECT`: where to.
+    struct weir_address address;
+    // `WEIR_ACTION_RESOLVE`: one of `weir_family`.
+    uint32_t family;
+    // `WEIR_ACTION_RESOLVE`: the name to resolve. `WEIR_ACTION_CONNECT` with TLS: the server name to send.
+    struct weir_str name;
+    // `WEIR_ACTION_CONNECT` with TLS: the protocols to offer, as `SSL_set_alpn_protos` takes them (each after a byte with its
+    // length).
+    struct weir_str alpn;
+} weir_action;
+
+// Something to tell. `text` lives until the next call of `weir_engine_next_event` on this engine.
+typedef struct weir_event {
+    // `sizeof(struct weir_event)`, set by the host.
+    size_t size;
+    // What it is: one of `weir_event_kind`.
+    uint32_t kind;
+    // See the kind.
+    uint32_t number;
+    // See the kind.
+    uint32_t ended;
+    // See the kind.
+    uint64_t exchange;
+    // See the kind.
+    uint64_t at;
+    // See the kind. Lines of access logs need not be UTF-8.
+    struct weir_str text;
+} weir_event;
+
+// Bytes to be written, in the shape of `struct iovec`: an array of them can be cast and given to `writev`.
+typedef struct weir_iovec {
+    // Where they begin.
+    const uint8_t *data;
+    // How many there are.
+    size_t len;
+} weir_iovec;
+
+// What a replay came to so far.
+typedef struct weir_replay_summary {
+    // `sizeof(struct weir_replay_summary)`, set by the host.
+    size_t size;
+    // Entries that were fed to the engine.
+    uint64_t entries;
+    // From the beginning to the last of them, in nanoseconds.
+    uint64_t time;
+    // The engine's digest after them.
+    uint64_t digest;
+    // 1 if that is the whole log, and the digest is the one that was recorded.
+    uint32_t whole;
+} weir_replay_summary;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Loads Envoy's v3 bootstrap from YAML or JSON. `file` is the name that findings use. `flags` is 0 or
+// `WEIR_ALLOW_UNSUPPORTED`.
+//
+// `diagnostics`, unless NULL, gets what was found, both with `WEIR_OK` and with `WEIR_CONFIG_REFUSED`; free it with
+// `weir_diagnostics_free`. The words of `weir_last_error` have the first error. TLS is the host's in tier 1: the files
+// that TLS settings name are not looked at.
+//
+// Any thread. The config is freed with `weir_config_free`.
+//
+// Not checked, and undefined if it is not so:
+// The texts must have the bytes that they say; `out` and `diagnostics` must be valid for writing, or NULL.
+enum weir_result weir_config_load(struct weir_str text,
+                                  struct weir_str file,
+                                  uint32_t flags,
+                                  struct weir_config **out,
+                                  struct weir_diagnostics **diagnostics);
+
+// Frees a config. NULL is allowed and does nothing. Engines that run it keep what they need.
+enum weir_result weir_config_free(struct weir_config *config);
+
+// The listener at `index`, from 0, in the order of the config. `WEIR_NONE` if there are not so many.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be a struct of the size that its first field says, or NULL.
+enum weir_result weir_config_listener(const struct weir_config *config,
+                                      size_t index,
+                                      struct weir_listener *out);
+
+// How many findings there are; 0 for NULL and for what are no diagnostics.
+//
+// One thread at a time.
+size_t weir_diagnostics_count(const struct weir_diagnostics *diagnostics);
+
+// The finding at `index`, from 0, in the order of the file. `WEIR_NONE` if there are not so many.
+//
+// One thread at a time.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be a struct of the size that its first field says, or NULL.
+enum weir_result weir_diagnostics_get(const struct weir_diagnostics *diagnostics,
+                                      size_t index,
+                                      struct weir_diagnostic *out);
+
+// Frees diagnostics and their texts. NULL is allowed and does nothing.
+enum weir_result weir_diagnostics_free(struct weir_diagnostics *diagnostics);
+
+// An engine that runs a config. Ask for actions at once: names may be to resolve.
+//
+// Any thread. Free it with `weir_engine_free`. The config may be freed before it.
+//
+// Not checked, and undefined if it is not so:
+// `options` must be a struct of the size that it says, `out` valid for writing, or NULL.
+enum weir_result weir_engine_new(const struct weir_config *config,
+                                 const struct weir_engine_options *options,
+                                 struct weir_engine **out);
+
+// Frees an engine. NULL is allowed and does nothing. What it still had to send is dropped: drain it first.
+enum weir_result weir_engine_free(struct weir_engine *engine);
+
+// The id of the listener called `name`: for `weir_engine_accept`.
+//
+// Not checked, and undefined if it is not so:
+// `name` must have the bytes that it says; `out` must be valid for writing, or NULL.
+enum weir_result weir_engine_listener(const struct weir_engine *engine, struct weir_str name, uint64_t *out);
+
+// Gives a connection a number (or pointer) of the host's own, which `weir_action.data` has from then on. 0 at first.
+enum weir_result weir_engine_set_data(struct weir_engine *engine,
+                                      uint64_t conn,
+                                      uint64_t data);
+
+// A stat, by Envoy's name: `cluster.backend.upstream_rq_total`. Slow: it adds up all stats.
+//
+// Not checked, and undefined if it is not so:
+// `name` must have the bytes that it says; `out` must be valid for writing, or NULL.
+enum weir_result weir_engine_stat(const struct weir_engine *engine, struct weir_str name, uint64_t *out);
+
+// All counters and gauges, a line `name: value` each, as Envoy's `/stats` has them. Free them with `weir_bytes_free`.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be valid for writing, or NULL.
+enum weir_result weir_engine_stats(const struct weir_engine *engine,
+                                   struct weir_bytes **out);
+
+// How much is under way.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be a struct of the size that its first field says, or NULL.
+enum weir_result weir_engine_get_state(const struct weir_engine *engine, struct weir_engine_state *out);
+
+// The input log so far: a file that `weir replay` and `weir_replay_open` take. `WEIR_NONE` if nothing is recorded.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be valid for writing, or NULL.
+enum weir_result weir_engine_recorded(struct weir_engine *engine,
+                                      struct weir_bytes **out);
+
+// A client has connected to a listener: `local` is our end, `remote` the client's. `conn` gets the connection's id.
+// Ask `weir_engine_opening` what comes before its first byte. Anything but `WEIR_OK` means: close it.
+//
+// Not checked, and undefined if it is not so:
+// `local` and `remote` must be valid for reading and `conn` for writing, or NULL.
+enum weir_result weir_engine_accept(struct weir_engine *engine,
+                                    uint64_t listener,
+                                    const struct weir_address *local,
+                                    const struct weir_address *remote,
+                                    uint64_t now,
+                                    uint64_t *conn);
+
+// A connection that `WEIR_ACTION_CONNECT` asked for is there. `tls` is what the handshake came to, if the action asked for
+// one, and NULL otherwise.
+//
+// Not checked, and undefined if it is not so:
+// The pointers must be valid for reading, or NULL; `tls` of the size that it says.
+enum weir_result weir_engine_connected(struct weir_engine *engine,
+                                       uint64_t conn,
+                                       const struct weir_address *local,
+                                       const struct weir_address *remote,
+                                       const struct weir_tls_info *tls,
+                                       uint64_t now);
+
+// A connection that `WEIR_ACTION_CONNECT` asked for could not be made. `reason` goes to access logs. If it is the TLS
+// handshake that failed, `tls_fault` is one of `weir_tls_fault`; 0 otherwise. The id means nothing from now on.
+//
+// Not checked, and undefined if it is not so:
+// `reason` must have the bytes that it says.
+enum weir_result weir_engine_connect_failed(struct weir_engine *engine,
+                                            uint64_t conn,
+                                            struct weir_str reason,
+                                            uint32_t tls_fault,
+                                            uint64_t now);
+
+// Bytes have arrived. `taken` gets how many of them the engine took. The rest is back-pressure: keep it, stop reading,
+// and offer it again when `WEIR_ACTION_READ` comes.
+//
+// The bytes are copied once; `data` is the host's again when the call returns.
+//
+// Not checked, and undefined if it is not so:
+// `data` must have `len` bytes, and `taken` be valid for writing, or NULL.
+enum weir_result weir_engine_recv(struct weir_engine *engine,
+                                  uint64_t conn,
+                                  const uint8_t *data,
+                                  size_t len,
+                                  size_t *taken,
+                                  uint64_t now);
+
+// The peer has sent its last byte, and the engine has taken all that came before. Bytes can still be sent to it.
+enum weir_result weir_engine_eof(struct weir_engine *engine,
+                                 uint64_t conn,
+                                 uint64_t now);
+
+// The connection is gone: it failed (`WEIR_RESET`), or was closed as `WEIR_ACTION_CLOSE` asked (`WEIR_CLOSED`). Its id means
+// nothing from now on, and what was lent to be sent on it is taken back.
+enum weir_result weir_engine_closed(struct weir_engine *engine,
+                                    uint64_t conn,
+                                    uint32_t why,
+                                    uint64_t now);
+
+// The name that `WEIR_ACTION_RESOLVE` asked for has these addresses (their ports do not matter), which are good for `ttl`
+// nanoseconds; 0 if the answer does not say how long.
+//
+// Not checked, and undefined if it is not so:
+// `found` must have `count` addresses.
+enum weir_result weir_engine_resolved(struct weir_engine *engine,
+                                      uint64_t query,
+                                      const struct weir_address *found,
+                                      size_t count,
+                                      uint64_t ttl,
+                                      uint64_t now);
+
+// The name that `WEIR_ACTION_RESOLVE` asked for could not be resolved. It is asked for again later.
+//
+// Not checked, and undefined if it is not so:
+// `reason` must have the bytes that it says.
+enum weir_result weir_engine_resolve_failed(struct weir_engine *engine,
+                                            uint64_t query,
+                                            struct weir_str reason,
+                                            uint64_t now);
+
+// There is a new config. Exchanges under way keep the one that they began with; listeners that left drain.
+enum weir_result weir_engine_set_config(struct weir_engine *engine,
+                                        const struct weir_config *config,
+                                        uint64_t now);
+
+// Everything is to be drained: accept no more, and go on until `WEIR_EVENT_DRAINED`. At `deadline` what is left is cut.
+enum weir_result weir_engine_drain(struct weir_engine *engine,
+                                   uint64_t deadline,
+                                   uint64_t now);
+
+// One listener is to be drained.
+enum weir_result weir_engine_drain_listener(struct weir_engine *engine, uint64_t listener, uint64_t now);
+
+// Time has passed. Early and needless calls change nothing.
+enum weir_result weir_engine_timeout(struct weir_engine *engine, uint64_t now);
+
+// The calendar shows `wall`, in nanoseconds since 1970. Tell it now and then: clocks are set and drift.
+enum weir_result weir_engine_set_wall(struct weir_engine *engine, uint64_t wall, uint64_t now);
+
+// An engine that limits are shared with has `WEIR_ACTION_NUDGE`: look whether there is room now. Also for that engine
+// itself.
+enum weir_result weir_engine_nudge(struct weir_engine *engine,
+                                   uint64_t now);
+
+// What has to be done before a client's bytes can be handed in: one of `weir_opening`.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be valid for writing, or NULL.
+enum weir_result weir_engine_opening(const struct weir_engine *engine, uint64_t conn, uint32_t *out);
+
+// A client's first bytes are this: `tls` is not 0 if they are a TLS client hello, with the name that it asks for and the
+// protocols that it offers, best first. `out` gets what to do now: one of `weir_opening`.
+//
+// Not checked, and undefined if it is not so:
+// The texts must have the bytes that they say, `protocols` must be `count` texts, `out` valid for writing, or NULL.
+enum weir_result weir_engine_client_hello(struct weir_engine *engine,
+                                          uint64_t conn,
+                                          uint32_t tls,
+                                          struct weir_str server_name,
+                                          const struct weir_str *protocols,
+                                          size_t count,
+                                          uint64_t now,
+                                          uint32_t *out);
+
+// A client's TLS handshake is done: its bytes can be handed in, decrypted.
+//
+// Not checked, and undefined if it is not so:
+// `tls` must be of the size that it says, with texts that have the bytes that they say, or NULL.
+enum weir_result weir_engine_secured(struct weir_engine *engine,
+                                     uint64_t conn,
+                                     const struct weir_tls_info *tls,
+                                     uint64_t now);
+
+// A client's TLS handshake has failed, for one of `weir_tls_fault`. Close the connection: its id means nothing from now on.
+enum weir_result weir_engine_handshake_failed(struct weir_engine *engine,
+                                              uint64_t conn,
+                                              uint32_t why,
+                                              uint64_t now);
+
+// The next thing to do; `WEIR_NONE` if there is nothing. Ask until then after everything that was fed.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be a struct of the size that its first field says, or NULL.
+enum weir_result weir_engine_next_action(struct weir_engine *engine, struct weir_action *out);
+
+// The next thing to tell; `WEIR_NONE` if there is nothing. Ask now and then: events wait in memory.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be a struct of the size that its first field says, or NULL.
+enum weir_result weir_engine_next_event(struct weir_engine *engine, struct weir_event *out);
+
+// Where lines of the access log `number` are to go, as the config says: a path, `/dev/stdout` or `/dev/stderr`. The text
+// lives until the engine gets another config or is freed. `WEIR_NONE` if there is no such log.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be valid for writing, or NULL.
+enum weir_result weir_engine_log_path(const struct weir_engine *engine,
+                                      uint32_t number,
+                                      struct weir_str *out);
+
+// When to call `weir_engine_timeout`; `WEIR_NONE` if nothing is due ever. It may be earlier than anything is due, and may
+// change with everything that is fed.
+//
+// Not checked, and undefined if it is not so:
+// `at` must be valid for writing, or NULL.
+enum weir_result weir_engine_deadline(const struct weir_engine *engine,
+                                      uint64_t *at);
+
+// Why the engine has that deadline, for people: `Exchange(ConnId(1v1), Route)`. Copied to `buffer`, cut to `size`, with a zero
+// byte; `WEIR_NONE` if there is no deadline.
+//
+// Not checked, and undefined if it is not so:
+// `buffer` must have room for `size` bytes, or be NULL.
+enum weir_result weir_engine_deadline_reason(const struct weir_engine *engine,
+                                             char *buffer,
+                                             size_t size);
+
+// What to send on a connection: up to `max` slices of the engine's own memory are written to `slices`, and how many to
+// `count`. `WEIR_NONE` if there is nothing. Write them, and say with `weir_engine_sent` how many bytes went out; what did
+// not is lent again. Ask until `WEIR_NONE`, or until the socket would block.
+//
+// The slices live until the next call of `weir_engine_transmit`, `weir_engine_sent` or `weir_engine_closed` for this
+// connection, or until `WEIR_ACTION_DROP` or `WEIR_ACTION_RESET` for it was told.
+//
+// Not checked, and undefined if it is not so:
+// `slices` must have room for `max`, `count` be valid for writing, or NULL.
+enum weir_result weir_engine_transmit(struct weir_engine *engine,
+                                      uint64_t conn,
+                                      struct weir_iovec *slices,
+                                      size_t max,
+                                      size_t *count,
+                                      uint64_t now);
+
+// So many bytes of what `weir_engine_transmit` lent were sent.
+enum weir_result weir_engine_sent(struct weir_engine *engine, uint64_t conn, size_t bytes);
+
+// What to send on a connection, copied: up to `size` bytes to `buffer`, and how many to `written`. `WEIR_NONE` if there is
+// nothing. They count as sent: the host has to send them all. For hosts without pointers; others save the copy with
+// `weir_engine_transmit`.
+//
+// Not checked, and undefined if it is not so:
+// `buffer` must have room for `size` bytes, `written` be valid for writing, or NULL.
+enum weir_result weir_engine_transmit_copy(struct weir_engine *engine,
+                                           uint64_t conn,
+                                           uint8_t *buffer,
+                                           size_t size,
+                                           size_t *written,
+                                           uint64_t now);
+
+// Where the bytes are and how many. They live until `bytes` is freed.
+//
+// One thread at a time.
+//
+// Not checked, and undefined if it is not so:
+// `data` and `len` must be valid for writing, or NULL, which is an error.
+enum weir_result weir_bytes_get(const struct weir_bytes *bytes, const uint8_t **data, size_t *len);
+
+// Frees bytes. NULL is allowed and does nothing.
+enum weir_result weir_bytes_free(struct weir_bytes *bytes);
+
+// Reads the head of an input log, which is copied, and makes the engine that it begins with. If `explain` is not 0, each
+// decision is told as `WEIR_EVENT_STEP`.
+//
+// Any thread; afterwards one at a time. Free it with `weir_replay_free`.
+//
+// Not checked, and undefined if it is not so:
+// `log` must have `len` bytes, `out` be valid for writing, or NULL.
+enum weir_result weir_replay_open(const uint8_t *log,
+                                  size_t len,
+                                  uint32_t explain,
+                                  struct weir_replay **out);
+
+// Feeds the next entry; `WEIR_NONE` if the log has ended as it was recorded. `WEIR_DIVERGED` if the engine decides something
+// else than it did, `WEIR_BAD_LOG` if the log is damaged or cut off: `weir_last_error` says where.
+enum weir_result weir_replay_step(struct weir_replay *replay);
+
+// The next thing that the engine told; `WEIR_NONE` if there is nothing. As `weir_engine_next_event`.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be a struct of the size that its first field says, or NULL.
+enum weir_result weir_replay_next_event(struct weir_replay *replay, struct weir_event *out);
+
+// What it has come to so far.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be a struct of the size that its first field says, or NULL.
+enum weir_result weir_replay_get_summary(const struct weir_replay *replay, struct weir_replay_summary *out);
+
+// Frees a replay. NULL is allowed and does nothing.
+enum weir_result weir_replay_free(struct weir_replay *replay);
+
+// The version of the ABI that this library has.
+//
+// Any thread. Compare it with `WEIR_ABI_VERSION`, or call `weir_check_abi`.
+uint32_t weir_abi_version(void);
+
+// Whether a host that was compiled against version `compiled` (`WEIR_ABI_VERSION` of its header) can use this library.
+//
+// Any thread. `WEIR_WRONG_ABI` if not: then call nothing else but `weir_last_error`.
+enum weir_result weir_check_abi(uint32_t compiled);
+
+// The version of Weir, as a C string that lives for ever.
+const char *weir_version(void);
+
+// A short name for a result, `WEIR_OK` to itself, as a C string that lives for ever.
+const char *weir_result_name(uint32_t result);
+
+// Copies the words of this thread's last call that failed into `buffer`, cut to `size` and ended by a zero byte, and
+// answers their whole length without that. Calls that work leave them as they are.
+//
+// Any thread. `buffer` may be NULL if `size` is 0: to ask for the length.
+//
+// Not checked, and undefined if it is not so:
+// `buffer` must have room for `size` bytes.
+size_t weir_last_error(char *buffer,
+                       size_t size);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* WEIR_H */
+
+/* A struct that begins with its size, and zero otherwise. */
+#ifdef __cplusplus
+template <typename T> static inline T weir_init() { T value = T(); value.size = sizeof(T); return value; }
+#define WEIR_INIT(type) weir_init<type>()
+#else
+#define WEIR_INIT(type) (type){.size = sizeof(type)}
+#endif
+
+/* The text of a C string, without its zero byte. */
+static inline struct weir_str weir_text(const char *text) {
+    struct weir_str made;
+    made.data = text;
+    made.len = text ? strlen(text) : 0;
+    return made;
+}
