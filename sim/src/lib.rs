@@ -13,6 +13,7 @@ pub mod chaos;
 pub mod check;
 pub mod client;
 pub mod config;
+pub mod crypto;
 pub mod event;
 pub mod fault;
 pub mod fuzz;

@@ -16,17 +16,17 @@ use weir::tls::Environment;
 pub(crate) struct Pem(pub(crate) &'static str);
 
 /// Who signs what everybody trusts.
-pub(crate) const AUTHORITY: Pem = Pem(include_str!("certificates/authority.pem"));
+pub(crate) const AUTHORITY: Pem = Pem(include_str!("../../certificates/authority.pem"));
 /// The proxy's, as `a.sim`.
-pub(crate) const A: Pem = Pem(include_str!("certificates/a.pem"));
+pub(crate) const A: Pem = Pem(include_str!("../../certificates/a.pem"));
 /// The proxy's, as `a.sim`, renewed.
-pub(crate) const RENEWED: Pem = Pem(include_str!("certificates/renewed.pem"));
+pub(crate) const RENEWED: Pem = Pem(include_str!("../../certificates/renewed.pem"));
 /// The proxy's, as `b.sim`.
-pub(crate) const B: Pem = Pem(include_str!("certificates/b.pem"));
+pub(crate) const B: Pem = Pem(include_str!("../../certificates/b.pem"));
 /// The upstreams'.
-pub(crate) const ORIGIN: Pem = Pem(include_str!("certificates/origin.pem"));
+pub(crate) const ORIGIN: Pem = Pem(include_str!("../../certificates/origin.pem"));
 /// Of the upstreams' name, from an authority that nobody trusts.
-pub(crate) const STRANGER: Pem = Pem(include_str!("certificates/stranger.pem"));
+pub(crate) const STRANGER: Pem = Pem(include_str!("../../certificates/stranger.pem"));
 
 impl Pem {
     /// The certificate.
