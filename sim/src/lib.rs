@@ -28,6 +28,7 @@ pub mod scene;
 pub mod shrink;
 pub mod swarm;
 pub mod talk;
+pub mod tls;
 pub mod upstream;
 pub mod versions;
 pub mod wire;

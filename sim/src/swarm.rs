@@ -12,6 +12,8 @@ use crate::peer::Peer;
 use crate::recipe::Recipe;
 use crate::request::{Lane, Method, Request};
 use crate::scene::Scene;
+use crate::tls::Tls;
+use crate::tls::cast::{self, Roles};
 use crate::upstream::breaking::Breaking;
 use crate::upstream::early::Early;
 use crate::upstream::garbage::Garbage;
@@ -24,7 +26,7 @@ use crate::upstream::slow::Slow;
 use crate::upstream::truncating::Truncating;
 use crate::upstream::{Host, Mood};
 use crate::versions::{Upstream, Versions};
-use crate::world::{Cut, Parts, Planned, World};
+use crate::world::{Cut, Parts, Planned, Security, World};
 use std::net::SocketAddr;
 use weir_core::rng::{Rng, Seed};
 
@@ -84,6 +86,12 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
     let mut settings = Settings::draw(clusters, kind == Kind::Calm, &mut rng);
     let mut http2 = Rng::new(seed.fork("http2"));
     settings.versions = Versions::draw(clusters, &mut http2);
+    let mut secrets = Rng::new(seed.fork("tls"));
+    settings.tls = Tls::draw(&mut settings.versions.clusters, &mut secrets);
+    if settings.tls.listeners().len() > 1 {
+        // The bound is one listener's, and is checked over all.
+        settings.limits.clients = 10_000;
+    }
     let versions = settings.versions.clone();
     let early_drain = rng.below(3) == 0 || recipe.drain_after.is_some();
     let drain_at = if early_drain { rng.below(CALM / 4) } else { DRAIN };
@@ -96,6 +104,12 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
 
     let mut ledger = Ledger::default();
     let mut peers = clients(kind, &versions, recipe, &mut ledger, &mut rng, &mut http2);
+    let well_behaved = peers.len();
+    let misfits = if kind == Kind::Exact { Vec::new() } else { cast::misfits(&settings.tls, &mut secrets) };
+    for _ in &misfits {
+        let misfit = client::misfit::draw(secrets.below(CALM / 4), &mut secrets);
+        peers.push(unless_absent(recipe, peers.len(), Box::new(misfit)));
+    }
     let client_count = peers.len() as u64;
     let first_probe = ledger.entries.len() as u64;
     if !early_drain {
@@ -160,6 +174,8 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
         Box::new(check::drain::Drains::new(workers.len(), slowest, kind == Kind::Exact)),
         Box::new(check::leaks::Leaks::new(settings.names())),
         Box::new(check::stats::Stats),
+        Box::new(check::secrecy::Secrecy),
+        Box::new(check::handshakes::Handshakes::new(&settings.tls)),
         Box::new(check::recovery::Recovery::new(probes, settings.limits.is_tight())),
     ];
     if kind == Kind::Calm {
@@ -175,16 +191,30 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
         String::new()
     };
     let config = settings.config(0);
+    let security = settings.tls.is_spoken().then(|| {
+        let host_clusters: Vec<usize> = hosts.iter().map(|(_, cluster, _)| *cluster).collect();
+        let roles = Roles {
+            peers: &peers,
+            clients: well_behaved,
+            misfits: &misfits,
+            hosts: &host_clusters,
+            versions: &settings.versions.clusters,
+            wild: kind == Kind::Wild,
+        };
+        Security::new(seed, &config, |environment| settings.tls.cast(&roles, environment, &mut secrets).unwrap_or_default())
+    });
     let drain = recipe.drain_after.map(|events| (events, Cut::Drain(drain_for)));
     // Later than any that was planned.
     let update = recipe.update_after.map(|events| (events, Cut::Config(5, settings.config(5))));
     let ips = |cluster: &Vec<SocketAddr>| cluster.iter().map(SocketAddr::ip).collect();
+    let listeners = settings.tls.listeners().iter();
     let world = World::new(Parts {
         seed,
         config,
         workers,
         peers,
-        listeners: vec![("main".into(), SocketAddr::from(([10, 0, 0, 1], 80)))],
+        listeners: listeners.map(|(name, port)| ((*name).into(), SocketAddr::from(([10, 0, 0, 1], *port)))).collect(),
+        security,
         hosts,
         names: settings.clusters.iter().enumerate().map(|(cluster, hosts)| (config::name(cluster).into(), ips(hosts))).collect(),
         laws: (law, host_law),
@@ -257,11 +287,17 @@ fn clients(kind: Kind, versions: &Versions, recipe: &Recipe, ledger: &mut Ledger
             }
             (_, _) => Box::new(client::upgrading::draw(start, rng.below(clusters as u64) as usize, rng)),
         };
-        // One that is left out is drawn all the same, so that nothing else moves.
-        let absent = recipe.without_clients.contains(&(peers.len() as u64));
-        peers.push(if absent { Box::new(client::Session::new(client::Manners::default(), [])) } else { peer });
+        peers.push(unless_absent(recipe, peers.len(), peer));
     }
     peers
+}
+
+/// One that is left out is drawn all the same, so that nothing else moves.
+fn unless_absent(recipe: &Recipe, number: usize, peer: Box<dyn Peer>) -> Box<dyn Peer> {
+    match recipe.without_clients.contains(&(number as u64)) {
+        true => Box::new(client::Session::new(client::Manners::default(), [])),
+        false => peer,
+    }
 }
 
 fn request(kind: Kind, clusters: usize, ledger: &mut Ledger, rng: &mut Rng, http2: &mut Rng) -> Request {

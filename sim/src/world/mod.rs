@@ -4,6 +4,9 @@
 mod connection;
 mod driver;
 mod peers;
+mod secure;
+mod security;
+mod stream;
 
 use crate::check::{Check, Verdict};
 use crate::event::{Queue, Time};
@@ -12,6 +15,7 @@ use crate::link::Law;
 use crate::observe::{Ledger, Observation};
 use crate::peer::{ConnNo, Input, Peer, PeerNo};
 use connection::Conn;
+pub use security::Security;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use weir_core::Engine;
@@ -39,6 +43,13 @@ struct Node {
     conns: slotmap::SecondaryMap<ConnId, ConnNo>,
 }
 
+impl Node {
+    /// What its clock shows.
+    fn instant(&self, now: Time) -> Instant {
+        Instant::from_nanos(ORIGIN + now + self.ahead)
+    }
+}
+
 #[derive(Copy, Clone, Debug)]
 enum Step {
     ToEngine(ConnNo),
@@ -46,6 +57,8 @@ enum Step {
     Syn(ConnNo),
     Connected(ConnNo),
     Refuse(ConnNo),
+    /// Looks once more whether a connection can be closed.
+    Look(ConnNo),
     Wake(PeerNo, u64),
     Timer(usize),
     /// DNS answers: to which engine, which query, about which of the names.
@@ -115,6 +128,8 @@ pub struct Parts {
     pub record: Option<RecordOptions>,
     /// Whether [`World::exchanges`] are kept.
     pub keeps_exchanges: bool,
+    /// TLS, if anybody speaks it.
+    pub security: Option<Security>,
 }
 
 /// A world.
@@ -148,6 +163,8 @@ pub struct World {
     /// Open connections, by cluster.
     to_hosts: Vec<usize>,
     from_clients: usize,
+    security: Option<Security>,
+    is_calm: bool,
 }
 
 /// When a check failed, which, and why.
@@ -183,7 +200,7 @@ impl World {
         let node = |(index, ahead): (usize, &Time)| {
             let now = Instant::from_nanos(ORIGIN + ahead);
             let seed = parts.seed.fork(&format!("engine {index}"));
-            let wall = Wall::from_nanos(1_700_000_000_000_000_000);
+            let wall = Wall::from_nanos(security::EPOCH * 1_000_000_000);
             let mut engine = Engine::new(Arc::clone(&parts.config), Arc::clone(&shared), seed, now, wall);
             if let Some(options) = &parts.record {
                 engine.start_recording(options, now);
@@ -217,6 +234,8 @@ impl World {
             steps: 0,
             to_hosts: Vec::new(),
             from_clients: 0,
+            security: parts.security,
+            is_calm: false,
         };
         let clusters = world.hosts.iter().map(|(_, cluster, _)| cluster + 1).max().unwrap_or(0);
         world.to_hosts = vec![0; clusters];
@@ -246,6 +265,9 @@ impl World {
             let Some((at, step)) = self.queue.pop() else { break };
             self.now = at;
             self.steps += 1;
+            if let Some(security) = &self.security {
+                security.tell_time(at);
+            }
             match self.cut_after.take_if(|(events, _)| *events <= self.steps) {
                 Some((_, Cut::Drain(within))) => self.drain(within),
                 Some((_, Cut::Config(version, config))) => self.reconfigure(version, &config),
@@ -314,7 +336,7 @@ impl World {
     }
 
     fn instant(&self, node: usize) -> Instant {
-        Instant::from_nanos(ORIGIN + self.now + self.nodes[node].ahead)
+        self.nodes[node].instant(self.now)
     }
 
     fn perform(&mut self, step: Step) {
@@ -324,6 +346,7 @@ impl World {
             Step::Syn(no) => self.accept(no),
             Step::Connected(no) => self.connected(no),
             Step::Refuse(no) => self.refused(no),
+            Step::Look(no) => self.look_again(no),
             Step::Wake(peer, token) => self.tell(peer, Input::Wake(token)),
             Step::Timer(node) => {
                 if self.nodes[node].armed <= self.now {
@@ -352,6 +375,9 @@ impl World {
 
     fn reconfigure(&mut self, version: u64, config: &Arc<Config>) {
         self.ledger.note(self.now, Observation::Table(version));
+        if let Some(security) = &mut self.security {
+            security.change(config);
+        }
         for node in 0..self.nodes.len() {
             let now = self.instant(node);
             self.nodes[node].engine.handle_config(Arc::clone(config), now);
@@ -373,6 +399,7 @@ impl World {
     /// From here on hosts and network behave.
     fn calm(&mut self) {
         self.weather = Weather::default();
+        self.is_calm = true;
         self.ledger.note(self.now, Observation::Fault("none"));
         for peer in 0..self.peers.len() {
             self.tell(peer, Input::Calm);
@@ -397,5 +424,8 @@ fn kind(what: &Observation) -> u64 {
         Observation::Drained(_) => 12,
         Observation::Fault(_) => 13,
         Observation::Again(id) => 14 ^ id << 4,
+        Observation::Shaking(conn, _) => 15 ^ (*conn as u64) << 5,
+        Observation::Shaken(conn, how) => 16 ^ how.number() << 5 ^ (*conn as u64) << 9,
+        Observation::Leaked(_) => 17,
     }
 }
