@@ -36,6 +36,8 @@ pub enum Unfit {
     Stranger,
     /// Its certificate is for another name.
     OtherName,
+    /// It says nothing in its handshakes.
+    Hangs,
 }
 
 /// A client.
@@ -88,11 +90,20 @@ impl Client {
 }
 
 impl Host {
+    /// Whether nothing may reach it before all is well.
+    pub fn is_unfit(&self) -> bool {
+        self.unfit.is_some()
+    }
+
     /// Its side of a new connection.
     pub fn begin(&self, calm: bool) -> Option<Session> {
-        let unfit = self.unfit.as_ref().filter(|_| !calm).map(|(_, config)| config);
-        let connection = ServerConnection::new(Arc::clone(unfit.unwrap_or(&self.fit))).ok()?;
-        Some(Session::new(connection.into(), unfit.is_none()))
+        let unfit = self.unfit.as_ref().filter(|_| !calm);
+        let connection = ServerConnection::new(Arc::clone(unfit.map_or(&self.fit, |(_, config)| config))).ok()?;
+        let mut session = Session::new(connection.into(), unfit.is_none());
+        if matches!(unfit, Some((Unfit::Hangs, _))) {
+            session.hangs_after(0);
+        }
+        Some(session)
     }
 }
 
@@ -176,6 +187,7 @@ impl Casting {
         let unfit = match unfit {
             Some(unfit @ Unfit::Stranger) => Some((unfit, self.server(of, STRANGER, &alpn)?)),
             Some(unfit @ Unfit::OtherName) => Some((unfit, self.server(of, A, &alpn)?)),
+            Some(Unfit::Hangs) => Some((Unfit::Hangs, Arc::clone(&fit))),
             None => None,
         };
         Ok(Host { fit, unfit })

@@ -43,11 +43,13 @@ impl Tls {
     pub fn cast(&self, roles: &Roles<'_>, environment: Environment, rng: &mut Rng) -> Result<Vec<Actor>, Error> {
         let casting = Casting::new(environment)?;
         let first_host = roles.peers.len() - roles.hosts.len();
-        let some_unfit = roles.wild && rng.below(2) == 0;
-        let actor = |(number, peer): (usize, &Box<dyn Peer>)| {
+        // One host in so many.
+        let unfit_of = if roles.wild { [0, 0, 3, 3, 3, 1][rng.below(6) as usize] } else { 0 };
+        let mut actor = |number: usize, two: bool| {
             if let Some(cluster) = number.checked_sub(first_host).and_then(|host| roles.hosts.get(host)) {
                 let Some(upward) = self.upward(*cluster) else { return Ok(Actor::ClearHost) };
-                let unfit = (some_unfit && rng.below(3) == 0).then(|| [Unfit::Stranger, Unfit::OtherName][rng.below(2) as usize]);
+                let unfit = (unfit_of > 0 && rng.below(unfit_of) == 0)
+                    .then(|| [Unfit::Stranger, Unfit::OtherName, Unfit::Hangs][rng.below(3) as usize]);
                 let speaks = roles.versions.get(*cluster).copied().unwrap_or(Upstream::One);
                 return casting.host(upward, speaks, unfit, rng).map(Actor::Host);
             }
@@ -55,9 +57,9 @@ impl Tls {
             let misfit = number.checked_sub(roles.clients).and_then(|misfit| roles.misfits.get(misfit)).copied();
             match misfit.is_none() && listener.beside_clear && rng.below(2) == 0 {
                 true => Ok(Actor::Client(Client::clear(0))),
-                false => casting.client(listener, peer.speaks_http2(), misfit, rng).map(Actor::Client),
+                false => casting.client(listener, two, misfit, rng).map(Actor::Client),
             }
         };
-        roles.peers.iter().enumerate().map(actor).collect()
+        roles.peers.iter().enumerate().map(|(number, peer)| actor(number, peer.speaks_http2())).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! TLS in simulated worlds: who speaks it, with which settings, and what is wrong with whom. All of it comes from a stream
 //! of randomness of its own, so that worlds without TLS do not change.
 //!
-//! [`Tls`] is what a world's configs say ([`yaml`] writes it down), [`actor`] what a scripted peer brings to its handshakes,
+//! [`Tls`] is what a world's configs say (`yaml.rs` writes it down), [`actor`] what a scripted peer brings to its handshakes,
 //! [`session`] a peer's side of one connection, and [`pipe`] what the proxy's side reads from and writes to: above it is
 //! the runtime's own code. `world/secure.rs` joins them.
 

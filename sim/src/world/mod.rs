@@ -3,6 +3,8 @@
 
 mod connection;
 mod driver;
+mod opening;
+mod parts;
 mod peers;
 mod secure;
 mod security;
@@ -10,11 +12,12 @@ mod stream;
 
 use crate::check::{Check, Verdict};
 use crate::event::{Queue, Time};
-use crate::fault::{Fault, Weather};
+use crate::fault::Weather;
 use crate::link::Law;
 use crate::observe::{Ledger, Observation};
 use crate::peer::{ConnNo, Input, Peer, PeerNo};
 use connection::Conn;
+pub use parts::{Cut, Exchanged, Parts, Planned};
 pub use security::Security;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,10 +25,9 @@ use weir_core::Engine;
 use weir_core::buffer::Outbox;
 use weir_core::config::Config;
 use weir_core::drain::DrainScope;
-use weir_core::engine::Ended;
-use weir_core::engine::log::{Log, RecordOptions};
+use weir_core::engine::log::Log;
 use weir_core::id::{ConnId, QueryId};
-use weir_core::rng::{Rng, Seed};
+use weir_core::rng::Rng;
 use weir_core::shared::Shared;
 use weir_core::time::{Instant, Wall};
 
@@ -64,72 +66,6 @@ enum Step {
     /// DNS answers: to which engine, which query, about which of the names.
     Answer(usize, QueryId, usize),
     Plan(usize),
-}
-
-/// What is planned to happen to the whole, whatever the peers do.
-#[derive(Clone, Debug)]
-pub enum Planned {
-    /// A fault begins or ends.
-    Fault(Fault),
-    /// A config takes the place of the one before.
-    Config(u64, Arc<Config>),
-    /// The process drains for so long.
-    Drain(Time),
-    /// Hosts behave from now on.
-    Calm,
-}
-
-/// What happens once so many events have.
-#[derive(Clone, Debug)]
-pub enum Cut {
-    /// The process drains for so long.
-    Drain(Time),
-    /// A config of this version takes the place of the one before.
-    Config(u64, Arc<Config>),
-}
-
-/// An exchange as its engine saw it, once it has ended.
-#[derive(Clone, Debug)]
-pub struct Exchanged {
-    /// When it ended.
-    pub at: Time,
-    /// Which worker's it was.
-    pub worker: usize,
-    /// The request and the facts.
-    pub ended: Ended,
-}
-
-/// What a world is made of.
-#[derive(Debug)]
-pub struct Parts {
-    /// Everything that is drawn is drawn from this.
-    pub seed: Seed,
-    /// The first config.
-    pub config: Arc<Config>,
-    /// How far the clock of each worker is ahead.
-    pub workers: Vec<Time>,
-    /// Clients, then hosts.
-    pub peers: Vec<Box<dyn Peer>>,
-    /// Where the proxy listens: names of listeners, and their addresses.
-    pub listeners: Vec<(Arc<str>, SocketAddr)>,
-    /// The hosts: address, cluster, which of the peers.
-    pub hosts: Vec<(SocketAddr, usize, PeerNo)>,
-    /// What DNS knows.
-    pub names: Vec<(Box<str>, Vec<IpAddr>)>,
-    /// How links treat bytes: those of clients, those of hosts.
-    pub laws: (Law, Law),
-    /// What is planned, by time.
-    pub plan: Vec<(Time, Planned)>,
-    /// After so many events this happens.
-    pub cut_after: Option<(u64, Cut)>,
-    /// What clients ask for.
-    pub ledger: Ledger,
-    /// Whether the engines record their inputs.
-    pub record: Option<RecordOptions>,
-    /// Whether [`World::exchanges`] are kept.
-    pub keeps_exchanges: bool,
-    /// TLS, if anybody speaks it.
-    pub security: Option<Security>,
 }
 
 /// A world.
@@ -323,6 +259,16 @@ impl World {
     /// How many clusters there are.
     pub fn clusters(&self) -> usize {
         self.to_hosts.len()
+    }
+
+    /// Whether anybody speaks TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.security.is_some()
+    }
+
+    /// Whether no host may get anything yet, since none has a certificate that fits.
+    pub fn is_nobody_fit(&self) -> bool {
+        !self.is_calm && self.security.as_ref().is_some_and(Security::is_nobody_fit)
     }
 
     /// Open connections to the hosts of a cluster, as the proxy has them.

@@ -1,10 +1,8 @@
 //! TLS between a link and an engine, as the runtime has it: the same handshakes and the same streams, in the turn of one
 //! connection. What the proxy's side has not read stays in the link, and what the link has no room for stays unsent.
 
-use super::connection::Side;
 use super::{Step, World};
 use crate::link::End;
-use crate::observe::{Observation, Shaken};
 use crate::peer::ConnNo;
 use crate::tls::pipe::{Flow, Pipe};
 use bytes::BytesMut;
@@ -13,23 +11,21 @@ use std::fmt::{self, Debug, Formatter};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use weir::tls::Stream;
-use weir::tls::handshake::{self, Failed};
+use weir::tls::handshake::Failed;
 use weir::tls::hello::{self, Seen};
 use weir_core::buffer::Outbox;
-use weir_core::engine::{ConnectError, ConnectTls, IoFault, Opening, Transport};
 use weir_core::record::Addresses;
-use weir_core::tls_info::{TlsFault, TlsInfo};
+use weir_core::tls_info::TlsInfo;
 
 /// What a client's first bytes are, behind them the bytes; nothing if nobody waits for them any longer.
-type Looked = (Pipe, BytesMut, Option<io::Result<Seen>>);
-type Shook = Result<(Stream<Pipe>, TlsInfo), Failed>;
+pub(super) type Looked = (Pipe, BytesMut, Option<io::Result<Seen>>);
+pub(super) type Shook = Result<(Stream<Pipe>, TlsInfo), Failed>;
 type Work<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// How far a connection is.
-enum Phase {
+pub(super) enum Phase {
     /// What are its first bytes?
     Looking(Work<Looked>),
     /// In its handshake.
@@ -43,9 +39,9 @@ enum Phase {
 /// The proxy's side of a connection with TLS, or one whose first bytes are looked at.
 pub(super) struct Secure {
     pub(super) pipe: Pipe,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Of a connection to a host.
-    addresses: Option<Addresses>,
+    pub(super) addresses: Option<Addresses>,
     /// Read, not taken by the engine yet.
     pub(super) plain: BytesMut,
     /// Not written yet.
@@ -65,7 +61,7 @@ impl Debug for Secure {
 }
 
 /// What came of a turn.
-enum Turn {
+pub(super) enum Turn {
     /// Nothing yet.
     Waits,
     /// It is open.
@@ -79,7 +75,7 @@ fn is_hurried(flow: &RefCell<Flow>) -> bool {
 }
 
 impl Secure {
-    fn new() -> Secure {
+    pub(super) fn new() -> Secure {
         Secure { pipe: Pipe::default(), phase: Phase::Over, addresses: None, plain: BytesMut::new(), outbox: Outbox::default() }
     }
 
@@ -91,7 +87,8 @@ impl Secure {
         }
     }
 
-    fn look(&mut self) {
+    /// Looks at a client's first bytes.
+    pub(super) fn look(&mut self) {
         let mut pipe = self.pipe.clone();
         self.phase = Phase::Looking(Box::pin(async move {
             let mut first = BytesMut::new();
@@ -108,7 +105,8 @@ impl Secure {
         }));
     }
 
-    fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+    /// Goes on with what comes before the first byte.
+    pub(super) fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
         match &mut self.phase {
             Phase::Looking(work) => match work.as_mut().poll(cx) {
                 Poll::Ready(looked) => {
@@ -166,149 +164,5 @@ impl World {
         self.conns[no] = Some(conn);
         self.pump_peer(no);
         Some(result)
-    }
-
-    /// A client's connection was accepted: does what has to be done before its bytes are the engine's.
-    pub(super) fn begin_opening(&mut self, no: ConnNo) {
-        let Some(conn) = self.conns[no].as_mut() else { return };
-        let Some(id) = conn.id.filter(|_| self.security.is_some()) else { return };
-        let opening = self.nodes[conn.node].engine.opening(id);
-        if opening != Opening::Plain {
-            conn.secure = Some(Box::new(Secure::new()));
-            self.note_shaking(no);
-            self.open_with(no, opening, Pipe::default(), BytesMut::new());
-        }
-    }
-
-    fn open_with(&mut self, no: ConnNo, opening: Opening, pipe: Pipe, first: BytesMut) {
-        let Some(conn) = self.conns[no].as_mut() else { return };
-        let Some(secure) = conn.secure.as_mut() else { return };
-        secure.pipe = pipe.clone();
-        match opening {
-            Opening::Inspect => secure.look(),
-            Opening::Plain => {
-                (secure.phase, secure.plain) = (Phase::Open(Box::new(Stream::Plain(pipe))), first);
-                self.ledger.note(self.now, Observation::Shaken(no, Shaken::Clear));
-            }
-            Opening::Tls(settings) => match self.security.as_ref().and_then(|security| security.table().downstream(&settings)) {
-                Some(config) => {
-                    secure.phase = Phase::Shaking(Box::pin(async move {
-                        let (stream, info) = handshake::accept(config, first, pipe).await?;
-                        Ok((Stream::Tls(Box::new(stream)), info))
-                    }));
-                }
-                None => self.fail_opening(no, None),
-            },
-            Opening::Refused => {
-                self.ledger.note(self.now, Observation::Shaken(no, Shaken::Refused));
-                self.close_socket(no, End::Fin);
-            }
-        }
-    }
-
-    /// The handshake of a client has failed; the engine is told, and knows the connection no more.
-    fn fail_opening(&mut self, no: ConnNo, fault: Option<TlsFault>) {
-        let Some(conn) = self.conns[no].as_ref() else { return };
-        let (Some(id), node) = (conn.id, conn.node) else { return };
-        self.ledger.note(self.now, Observation::Shaken(no, Shaken::Failed(fault)));
-        self.close_socket(no, End::Fin);
-        let now = self.instant(node);
-        match fault {
-            Some(fault) => self.nodes[node].engine.handle_handshake_failed(id, fault, now),
-            None => self.nodes[node].engine.handle_closed(id, IoFault::Reset, now),
-        }
-    }
-
-    /// The proxy's connection to a host is there, and is to speak TLS.
-    pub(super) fn shake_with_host(&mut self, no: ConnNo, tls: &ConnectTls, addresses: Addresses) {
-        let client = self.security.as_ref().and_then(|security| security.table().upstream(&tls.config));
-        self.note_shaking(no);
-        let Some(client) = client else {
-            return self.host_fails(no, None, ConnectError::new("TLS_error:|the settings of the cluster are gone:TLS_error_end"));
-        };
-        let mut secure = Secure::new();
-        let (pipe, name, ip) = (secure.pipe.clone(), Arc::clone(&tls.server_name), addresses.remote.ip());
-        secure.phase = Phase::Shaking(Box::pin(async move {
-            let (stream, info) = handshake::connect(&client, &name, ip, pipe).await?;
-            Ok((Stream::Tls(Box::new(stream)), info))
-        }));
-        secure.addresses = Some(addresses);
-        if let Some(conn) = self.conns[no].as_mut() {
-            conn.secure = Some(Box::new(secure));
-        }
-        self.go_on(no);
-    }
-
-    fn host_fails(&mut self, no: ConnNo, fault: Option<TlsFault>, error: ConnectError) {
-        let Some(conn) = self.conns[no].as_ref() else { return };
-        let (Some(id), node) = (conn.id, conn.node) else { return };
-        self.ledger.note(self.now, Observation::Shaken(no, Shaken::Failed(fault)));
-        self.close_socket(no, End::Fin);
-        let now = self.instant(node);
-        self.nodes[node].engine.handle_connected(id, Err(error), now);
-    }
-
-    /// Goes on with what comes before a connection's first byte; answers whether it is open.
-    pub(super) fn go_on(&mut self, no: ConnNo) -> bool {
-        loop {
-            match self.through(no, Secure::turn) {
-                None | Some(Turn::Waits) => return false,
-                Some(Turn::Open) => return true,
-                Some(Turn::Looked(looked)) => self.looked(no, looked),
-                Some(Turn::Shook(Ok((stream, info)))) => self.shook(no, stream, info),
-                Some(Turn::Shook(Err(failed))) => match self.conns[no].as_ref().map(|conn| conn.side) {
-                    Some(Side::Client { .. }) => self.fail_opening(no, failed.fault),
-                    _ => self.host_fails(no, Some(failed.fault.unwrap_or(TlsFault::Protocol)), failed.into_connect_error()),
-                },
-            }
-        }
-    }
-
-    fn looked(&mut self, no: ConnNo, (pipe, first, seen): Looked) {
-        let Some(conn) = self.conns[no].as_ref() else { return };
-        let (Some(id), node) = (conn.id, conn.node) else { return };
-        let now = self.instant(node);
-        let engine = &mut self.nodes[node].engine;
-        let opening = match seen {
-            Some(Ok(seen)) => seen.tell(|hello| engine.handle_client_hello(id, hello, now)),
-            Some(Err(_)) => return self.fail_opening(no, None),
-            None => engine.opening(id),
-        };
-        self.open_with(no, opening, pipe, first);
-    }
-
-    fn shook(&mut self, no: ConnNo, stream: Stream<Pipe>, info: TlsInfo) {
-        let Some(conn) = self.conns[no].as_mut() else { return };
-        let (Some(id), node) = (conn.id, conn.node) else { return };
-        let Some(secure) = conn.secure.as_mut() else { return };
-        secure.phase = Phase::Open(Box::new(stream));
-        let addresses = secure.addresses;
-        self.ledger.note(self.now, Observation::Shaken(no, Shaken::Done { resumed: info.resumed }));
-        let now = self.instant(node);
-        let engine = &mut self.nodes[node].engine;
-        match addresses {
-            Some(addresses) => engine.handle_connected(id, Ok(Transport { addresses, tls: Some(info.into()) }), now),
-            None => engine.handle_secured(id, Arc::new(info), now),
-        }
-    }
-
-    fn note_shaking(&mut self, no: ConnNo) {
-        if let Some(party) = self.party(no) {
-            self.ledger.note(self.now, Observation::Shaking(no, party));
-        }
-    }
-
-    /// Nobody waits for a client's first bytes any longer.
-    pub(super) fn hurry(&mut self, no: ConnNo) {
-        self.through(no, |secure, _| secure.pipe.0.borrow_mut().hurried = true);
-        self.reach_secure(no);
-    }
-
-    /// The engine lets go of a connection: was it still in its handshake?
-    pub(super) fn note_let_go(&mut self, no: ConnNo) {
-        let secure = self.conns[no].as_mut().and_then(|conn| conn.secure.take());
-        if secure.is_some_and(|secure| matches!(secure.phase, Phase::Looking(_) | Phase::Shaking(_))) {
-            self.ledger.note(self.now, Observation::Shaken(no, Shaken::LetGo));
-        }
     }
 }

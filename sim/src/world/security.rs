@@ -59,6 +59,16 @@ impl Security {
         self.clock.store(EPOCH + now / SECOND, Ordering::Relaxed);
     }
 
+    /// Whether no host is one that anything may reach before all is well.
+    pub(super) fn is_nobody_fit(&self) -> bool {
+        let mut hosts = self.actors.iter().filter_map(|actor| match actor {
+            Actor::Client(_) => None,
+            Actor::Host(host) => Some(host.is_unfit()),
+            Actor::ClearHost => Some(false),
+        });
+        hosts.all(|unfit| unfit)
+    }
+
     /// At which listener a client connects.
     pub(super) fn listener_of(&self, peer: PeerNo) -> Option<usize> {
         match self.actors.get(peer)? {

@@ -1,5 +1,9 @@
 //! Worlds drawn from a seed: which hosts, clients, links, faults and updates there are. Each world has only some of
-//! everything, so that no feature hides the faults of another (swarm testing).
+//! everything, so that no feature hides the faults of another (swarm testing). `clients.rs` draws who asks for what,
+//! `moods.rs` how hosts are disposed.
+
+mod clients;
+mod moods;
 
 use crate::check::{self, Check};
 use crate::client;
@@ -8,25 +12,15 @@ use crate::event::{MS, SECOND, Time};
 use crate::fault::{Fault, blackhole, dns, refuse, storm};
 use crate::link::Law;
 use crate::observe::Ledger;
-use crate::peer::Peer;
 use crate::recipe::Recipe;
-use crate::request::{Lane, Method, Request};
 use crate::scene::Scene;
 use crate::tls::Tls;
 use crate::tls::cast::{self, Roles};
-use crate::upstream::breaking::Breaking;
-use crate::upstream::early::Early;
-use crate::upstream::garbage::Garbage;
-use crate::upstream::hanging::Hanging;
-use crate::upstream::healthy::Healthy;
-use crate::upstream::idle_closing::IdleClosing;
-use crate::upstream::leaving::Leaving;
-use crate::upstream::refusing::Refusing;
-use crate::upstream::slow::Slow;
-use crate::upstream::truncating::Truncating;
-use crate::upstream::{Host, Mood};
+use crate::upstream::Host;
 use crate::versions::{Upstream, Versions};
 use crate::world::{Cut, Parts, Planned, Security, World};
+use clients::{clients, probes, unless_absent};
+use moods::{mood, mood2};
 use std::net::SocketAddr;
 use weir_core::rng::{Rng, Seed};
 
@@ -236,138 +230,5 @@ fn law(rng: &mut Rng) -> Law {
         stall: rng.below(30 * MS),
         window: [1 << 30, 256 * 1024, 64 * 1024, 3_000][rng.below(4) as usize],
         reset_loses: rng.below(2) == 0,
-    }
-}
-
-fn clients(kind: Kind, versions: &Versions, recipe: &Recipe, ledger: &mut Ledger, rng: &mut Rng, http2: &mut Rng) -> Vec<Box<dyn Peer>> {
-    let clusters = versions.clusters.len();
-    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
-    // Some worlds have only some kinds of clients.
-    let kinds = 1 + rng.below(63);
-    for _ in 0..1 + rng.below(24) {
-        let start = rng.below(CALM / 8);
-        let which = loop {
-            let which = rng.below(6);
-            if kinds & 1 << which != 0 {
-                break which;
-            }
-        };
-        let two = http2.below(100) < versions.clients;
-        let mut requests = || {
-            let count = 1 + rng.below(80);
-            let mut requests: Vec<Request> = (0..count).map(|_| request(kind, clusters, ledger, rng, http2)).collect();
-            requests.retain(|request| !recipe.without_requests.contains(&request.id));
-            requests
-        };
-        let peer: Box<dyn Peer> = match (kind, which) {
-            (Kind::Exact, _) if two => {
-                let requests = requests();
-                Box::new(client::streams::exact(start, requests, http2))
-            }
-            (_, 0..=3) if two && (kind != Kind::Calm || which < 3) => {
-                let requests = requests();
-                Box::new(client::streams::draw(start, requests, kind == Kind::Calm, http2))
-            }
-            (Kind::Exact, _) | (_, 0) => {
-                let requests = requests();
-                Box::new(client::keep_alive::draw(start, requests, rng))
-            }
-            (_, 1) => {
-                let requests = requests();
-                Box::new(client::pipelining::draw(start, requests, rng))
-            }
-            (_, 2) => {
-                let requests = requests();
-                Box::new(client::slow::draw(start, requests, rng))
-            }
-            (Kind::Calm, _) | (_, 5) => Box::new(client::hostile::draw(start, rng)),
-            (_, 3) => {
-                let requests = requests();
-                Box::new(client::aborting::draw(start, requests, rng))
-            }
-            (_, _) => Box::new(client::upgrading::draw(start, rng.below(clusters as u64) as usize, rng)),
-        };
-        peers.push(unless_absent(recipe, peers.len(), peer));
-    }
-    peers
-}
-
-/// One that is left out is drawn all the same, so that nothing else moves.
-fn unless_absent(recipe: &Recipe, number: usize, peer: Box<dyn Peer>) -> Box<dyn Peer> {
-    match recipe.without_clients.contains(&(number as u64)) {
-        true => Box::new(client::Session::new(client::Manners::default(), [])),
-        false => peer,
-    }
-}
-
-fn request(kind: Kind, clusters: usize, ledger: &mut Ledger, rng: &mut Rng, http2: &mut Rng) -> Request {
-    ledger.add(|id| {
-        let mut request = Request::draw(id, clusters, rng);
-        request.draw_trailers(http2);
-        if kind == Kind::Exact && request.lane == Lane::Timed {
-            // Nothing but the head, so that it arrives whole at once.
-            (request.method, request.body, request.chunked, request.trailers) = (Method::Get, 0, false, false);
-        }
-        request
-    })
-}
-
-/// One request to every cluster, once all is well again.
-fn probes(clusters: usize, two: bool, ledger: &mut Ledger) -> Box<dyn Peer> {
-    let requests: Vec<Request> = (0..clusters * 3)
-        .map(|n| {
-            ledger.add(|id| {
-                let answer = crate::request::Answer {
-                    status: 200,
-                    body: 100,
-                    framing: crate::request::Framing::Length,
-                    delay: MS,
-                    hints: false,
-                    closes: false,
-                    trailers: false,
-                };
-                Request {
-                    id,
-                    method: Method::Get,
-                    cluster: n % clusters,
-                    lane: Lane::Plain,
-                    body: 0,
-                    chunked: false,
-                    trailers: false,
-                    answer,
-                }
-            })
-        })
-        .collect();
-    if two {
-        let mut probes = client::streams::exact(PROBES, requests, &mut Rng::new(Seed(1)));
-        probes.lingers(false);
-        return Box::new(probes);
-    }
-    let manners = client::Manners { start: PROBES, lingers: false, ..client::Manners::default() };
-    Box::new(client::Session::new(manners, requests))
-}
-
-/// Moods that only HTTP/2 has words for. Neither harms a request, but the proxy sends each only so often again.
-fn mood2(kind: Kind, mood: Box<dyn Mood>, rng: &mut Rng) -> Box<dyn Mood> {
-    match (kind, rng.below(5)) {
-        (Kind::Wild, 0) => Box::new(Refusing(1 + rng.below(60) as u32)),
-        (Kind::Wild, 1) => Box::new(Leaving(2 + rng.below(30))),
-        (_, 1) => Box::new(Leaving(10 + rng.below(30))),
-        _ => mood,
-    }
-}
-
-fn mood(kind: Kind, rng: &mut Rng) -> Box<dyn Mood> {
-    match (kind, rng.below(10)) {
-        (_, 0 | 1) => Box::new(Healthy),
-        (Kind::Calm, _) | (_, 2) => Box::new(Slow(1 + rng.below(20_000) as usize)),
-        (Kind::Exact, _) | (_, 3) => Box::new(Hanging(1 + rng.below(50) as u32)),
-        (_, 4) => Box::new(Early),
-        (_, 5) => Box::new(Truncating(1 + rng.below(50) as u32)),
-        (_, 6) => Box::new(Garbage),
-        (_, 7) => Box::new(Breaking::default()),
-        (_, 8) => Box::new(IdleClosing(rng.below(3 * MS))),
-        _ => Box::new(Healthy),
     }
 }
