@@ -90,6 +90,18 @@ plants! {
     ResetLeaksSlot,
     /// A filter chain serves the names beside its own, too.
     SniWrongChain,
+    /// A TLS handshake of a client may take for ever.
+    HandshakeNeverTimesOut,
+    /// A client without a certificate is counted as one that spoke no TLS.
+    HandshakeMiscounted,
+    /// A connection to a host that failed to prove who it is is taken to be open.
+    UnverifiedIsOpen,
+    /// A connection for who was disappointed by a used one is made without TLS.
+    FreshInClear,
+    /// A host's certificate is not compared with what the config wants (in the runtime).
+    UnverifiedHost,
+    /// An end that TLS has not announced is taken for one that it has (in the runtime).
+    CutTlsIsWhole,
 }
 
 /// Whether this fault is planted.

@@ -3,6 +3,7 @@
 use crate::check::limits::Limits;
 use crate::check::once::RETRY_TRIES;
 use crate::event::{MS, Time};
+use crate::tls::Tls;
 use crate::versions::Versions;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub per_try: Option<Time>,
     /// Who speaks which version of HTTP.
     pub versions: Versions,
+    /// Who speaks TLS.
+    pub tls: Tls,
 }
 
 impl Settings {
@@ -78,6 +81,7 @@ impl Settings {
             stream_idle: (!generous && rng.below(4) == 0).then(|| (200 + rng.below(3_000)) * MS),
             per_try: (!generous && rng.below(3) == 0).then(|| (2 + rng.below(300)) * MS),
             versions,
+            tls: Tls::default(),
         }
     }
 
@@ -150,7 +154,8 @@ impl Settings {
           "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
           common_http_protocol_options: {{ idle_timeout: {idle}s{per_connection}{lifetime} }}
           {protocol}
-      load_assignment: {{ cluster_name: u{cluster}, endpoints: [{{ lb_endpoints: [{endpoints}] }}] }}"#,
+{security}      load_assignment: {{ cluster_name: u{cluster}, endpoints: [{{ lb_endpoints: [{endpoints}] }}] }}"#,
+                security = self.tls.cluster_yaml(cluster),
                 protocol = self.versions.of_cluster(cluster),
                 balancer = self.balancer,
                 discovery = self.discovery,
@@ -171,12 +176,18 @@ impl Settings {
       static_layer: {{ "envoy.resource_limits.listener.main.connection_limit": {clients} }}
 static_resources:
   listeners:
-    - name: main
-      address: {{ socket_address: {{ address: 10.0.0.1, port_value: 80 }} }}
-      per_connection_buffer_limit_bytes: {buffer}
-      filter_chains:
-        - filters:
-            - name: envoy.filters.network.http_connection_manager
+{listeners}  clusters:
+{clusters}
+"#,
+            clients = self.limits.clients,
+            listeners = self.tls.listeners_yaml(version, self.buffer, &self.filters(&tag("x-table"), &routes)),
+        )
+    }
+
+    /// The filters of a chain.
+    fn filters(&self, table: &str, routes: &str) -> String {
+        format!(
+            r#"            - name: envoy.filters.network.http_connection_manager
               typed_config:
                 "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
                 stat_prefix: ingress
@@ -196,12 +207,8 @@ static_resources:
                       include_request_attempt_count: true
                       routes:
 {routes}
-  clusters:
-{clusters}
 "#,
-            clients = self.limits.clients,
             http2 = self.versions.of_clients(),
-            buffer = self.buffer,
             idle = seconds(self.idle),
             per_client = match self.requests_per_client {
                 0 => String::new(),
@@ -209,7 +216,6 @@ static_resources:
             },
             lifetime = self.lifetime.map_or(String::new(), |time| format!(", max_connection_duration: {}s", seconds(time))),
             stream_idle = self.stream_idle.map_or(String::new(), |time| format!("                stream_idle_timeout: {}s", seconds(time))),
-            table = tag("x-table"),
         )
     }
 
@@ -245,6 +251,7 @@ mod tests {
             let mut rng = Rng::new(Seed(seed));
             let mut settings = Settings::draw(1 + (seed % 4) as usize, seed % 2 == 0, &mut rng);
             settings.versions = Versions::draw(settings.clusters.len(), &mut rng);
+            settings.tls = Tls::draw(&mut settings.versions.clusters, &mut rng);
             assert_eq!(settings.config(seed % 3).clusters.len(), settings.clusters.len());
         }
     }

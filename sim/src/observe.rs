@@ -1,7 +1,10 @@
 //! What can be seen from outside the proxy, and where it is written down.
 
 use crate::event::Time;
+use crate::peer::ConnNo;
 use crate::request::Request;
+use crate::tls::actor::Misfit;
+use weir_core::tls_info::TlsFault;
 
 /// How a request ended, as its client saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,52 @@ pub enum Outcome {
     Left,
     /// The connection could not be made.
     Refused,
+}
+
+/// Who is at the other end of a connection of the proxy's.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// A client, with what is wrong with it.
+    Client(Option<Misfit>),
+    /// A host.
+    Host {
+        /// Of which cluster.
+        cluster: usize,
+        /// Its certificate is what the config wants.
+        fit: bool,
+    },
+}
+
+/// How what comes before a connection's first byte has ended, as the engine was told.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Shaken {
+    /// With a handshake.
+    Done {
+        /// An earlier session goes on.
+        resumed: bool,
+    },
+    /// With what stats tell apart; nothing if the connection broke.
+    Failed(Option<TlsFault>),
+    /// No chain is for the client.
+    Refused,
+    /// A chain is for the client that wants no TLS.
+    Clear,
+    /// The engine let go of the connection.
+    LetGo,
+}
+
+impl Shaken {
+    /// A number for each.
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Shaken::Done { resumed } => u64::from(resumed),
+            Shaken::Refused => 2,
+            Shaken::Clear => 3,
+            Shaken::LetGo => 4,
+            Shaken::Failed(None) => 5,
+            Shaken::Failed(Some(fault)) => 6 + fault as u64,
+        }
+    }
 }
 
 /// Something that happened.
@@ -68,6 +117,12 @@ pub enum Observation {
     Drained(u32),
     /// A fault begins or ends.
     Fault(&'static str),
+    /// The proxy begins with what comes before a connection's first byte.
+    Shaking(ConnNo, Party),
+    /// That has ended.
+    Shaken(ConnNo, Shaken),
+    /// What was to be secret, or for somebody else, has reached a host.
+    Leaked(&'static str),
 }
 
 /// What is known about one request.

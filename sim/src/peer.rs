@@ -36,6 +36,11 @@ pub enum Input<'a> {
 pub trait Peer: std::fmt::Debug {
     /// Hears something, and acts.
     fn on(&mut self, input: Input<'_>, context: &mut Context<'_>);
+
+    /// Whether it is a client that speaks HTTP/2.
+    fn speaks_http2(&self) -> bool {
+        false
+    }
 }
 
 /// What a peer does to its connections.

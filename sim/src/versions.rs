@@ -12,6 +12,8 @@ pub enum Upstream {
     Two,
     /// What the client speaks.
     AsClient,
+    /// What ALPN agrees on. Only where TLS is spoken.
+    Agreed,
 }
 
 /// The versions of one world.
@@ -74,6 +76,7 @@ impl Versions {
         match self.clusters.get(cluster) {
             None | Some(Upstream::One) => "explicit_http_config: { http_protocol_options: {} }".to_owned(),
             Some(Upstream::Two) => format!("explicit_http_config: {{ http2_protocol_options: {options} }}"),
+            Some(Upstream::Agreed) => format!("auto_config: {{ http2_protocol_options: {options} }}"),
             Some(Upstream::AsClient) => format!("use_downstream_protocol_config: {{ http2_protocol_options: {options} }}"),
         }
     }

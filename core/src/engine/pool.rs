@@ -43,6 +43,7 @@ impl Engine {
                 shared.starved.release();
             }
             let timeout = cluster.config.connect_timeout;
+            let in_clear = is_planted(Plant::FreshInClear) && exchange.attempt.fresh;
             let tls = cluster.config.tls.as_ref().map(|config| connect_tls(config, &hostname, key));
             pool.connecting += 1;
             pool.connections += 1;
@@ -73,7 +74,7 @@ impl Engine {
                     last: false,
                 }))
             });
-            self.out.actions.push_back(Action::Connect { conn, address, tls });
+            self.out.actions.push_back(Action::Connect { conn, address, tls: tls.filter(|_| !in_clear) });
         }
     }
 

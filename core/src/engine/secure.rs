@@ -7,6 +7,7 @@ use crate::config::DownstreamTls;
 use crate::connection::{Connection, DownstreamDeadline};
 use crate::id::ConnId;
 use crate::listener::{Arrival, Hello};
+use crate::plant::{Plant, is_planted};
 use crate::stats::ListenerStat;
 use crate::time::Instant;
 use crate::timer::Owner;
@@ -80,7 +81,7 @@ impl Engine {
             }
             Some(chain) => {
                 let plain = chain.config.tls.is_none();
-                if chain.config.tls.is_some() {
+                if chain.config.tls.is_some() && !is_planted(Plant::HandshakeNeverTimesOut) {
                     let end = now + chain.config.open_timeout;
                     conn.deadlines.set(DownstreamDeadline::Open, end, Owner::Downstream(id), &mut self.timers);
                 }
@@ -141,6 +142,7 @@ impl Engine {
         if let Some(listener) = self.listeners.get(conn.listener) {
             listener.stats.inc(match why {
                 TlsFault::Protocol => ListenerStat::SslConnectionError,
+                TlsFault::NoCertificate if is_planted(Plant::HandshakeMiscounted) => ListenerStat::SslConnectionError,
                 TlsFault::NoCertificate => ListenerStat::SslFailNoCert,
                 TlsFault::Untrusted => ListenerStat::SslFailError,
                 TlsFault::Name => ListenerStat::SslFailSan,

@@ -20,11 +20,11 @@ impl Engine {
             return;
         }
         conn.deadlines.clear(UpstreamDeadline::Connect);
-        let transport = match result {
-            Ok(transport) => transport,
+        (conn.addresses, conn.tls) = match result {
+            Ok(transport) => (Some(transport.addresses), transport.tls),
+            Err(error) if error.tls.is_some() && is_planted(Plant::UnverifiedIsOpen) => (None, None),
             Err(error) => return self.connect_failed(id, Some(error), now),
         };
-        (conn.addresses, conn.tls) = (Some(transport.addresses), transport.tls);
         conn.connected = Some(now);
         let (cluster_id, host_id, since) = (conn.cluster, conn.host, conn.since);
         let (key, carries) = (conn.pool.clone(), conn.carries);

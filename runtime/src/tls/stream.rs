@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
+use weir_core::plant::{Plant, is_planted};
 
 /// A stream of which some bytes were read before.
 #[derive(Debug)]
@@ -138,7 +139,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Stream::Plain(socket) => Pin::new(socket).poll_read(cx, out),
-            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, out),
+            Stream::Tls(tls) => match Pin::new(tls).poll_read(cx, out) {
+                // What the peer's TLS has not ended may be cut.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && is_planted(Plant::CutTlsIsWhole) => {
+                    Poll::Ready(Ok(()))
+                }
+                read => read,
+            },
         }
     }
 }

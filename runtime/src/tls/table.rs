@@ -212,7 +212,9 @@ impl<C: Settings, B> Side<C, B> {
         C: 'c,
     {
         let mut changed = 0;
-        let old: BTreeMap<&str, &Entry<C, B>> = before.0.values().map(|entry| (&*entry.settings.common().place.path, entry)).collect();
+        // What is retired has the same place as what came after it: which of them is found must not be up to addresses.
+        let present = before.0.values().filter(|entry| !entry.retired);
+        let old: BTreeMap<&str, &Entry<C, B>> = present.map(|entry| (&*entry.settings.common().place.path, entry)).collect();
         for settings in all {
             let whole = settings.with_secrets(material);
             let named = whole.iter().flat_map(|whole| whole.common().files());
@@ -243,4 +245,61 @@ impl<C: Settings, B> Side<C, B> {
 /// Where settings are kept: as long as an entry holds on to them no others can be there.
 fn key<C>(settings: &Arc<C>) -> usize {
     Arc::as_ptr(settings).addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_core::config::v3;
+
+    fn config(pem: &str) -> Arc<Config> {
+        let pem = format!("{{ inline_string: \"{}\" }}", pem.replace('\n', "\\n"));
+        let yaml = format!(
+            r#"
+static_resources:
+  listeners:
+    - name: main
+      address: {{ socket_address: {{ address: 127.0.0.1, port_value: 443 }} }}
+      filter_chains:
+        - transport_socket:
+            name: tls
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+              common_tls_context: {{ tls_certificates: [{{ certificate_chain: {pem}, private_key: {pem} }}] }}
+          filters:
+            - name: http
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+                stat_prefix: a
+                route_config: {{ name: a }}
+                http_filters: [{{ name: envoy.filters.http.router, typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }}]
+"#
+        );
+        let loaded = v3::load(&yaml, "a.yaml");
+        loaded.config.map(Arc::new).unwrap_or_else(|| panic!("{:?}", loaded.diagnostics))
+    }
+
+    fn pem(name: &str) -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key).unwrap();
+        certificate.pem() + &key.serialize_pem()
+    }
+
+    #[test]
+    fn settings_that_were_away_are_made_again_wherever_they_lie() {
+        let environment = Environment::system();
+        let (one, other) = (pem("a.example"), pem("a.example"));
+        let mut elsewhere = Vec::new();
+        for _ in 0..16 {
+            let (first, second, third, fourth) = (config(&one), config(&other), config(&one), config(&one));
+            let first_table = Table::make(&first, &Table::default(), &environment);
+            let second_table = Table::make(&second, &first_table.table, &environment);
+            let third_table = Table::make(&third, &second_table.table, &environment);
+            let fourth_table = Table::make(&fourth, &third_table.table, &environment);
+            let changed = [&first_table, &second_table, &third_table, &fourth_table].map(|made| made.changed);
+            assert_eq!(changed, [1, 1, 1, 0]);
+            // What is kept makes the next round's lie in another order.
+            elsewhere.push(if elsewhere.len() % 2 == 0 { (first, third) } else { (second, fourth) });
+        }
+    }
 }

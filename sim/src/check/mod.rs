@@ -5,6 +5,7 @@ pub mod bodies;
 pub mod calm;
 pub mod drain;
 pub mod ends_once;
+pub mod handshakes;
 pub mod leaks;
 pub mod limits;
 pub mod once;
@@ -12,6 +13,7 @@ pub mod own_answer;
 pub mod recovery;
 pub mod retry_budget;
 pub mod routed;
+pub mod secrecy;
 pub mod stats;
 pub mod timers;
 

@@ -8,7 +8,8 @@ use weir_core::stats::{Scope, Totals};
 #[derive(Debug, Default)]
 pub struct Stats;
 
-fn sum(totals: &Totals, scope: Scope, name: &str) -> u64 {
+/// What all of a scope count under a name.
+pub(super) fn sum(totals: &Totals, scope: Scope, name: &str) -> u64 {
     let index = scope.stats().iter().position(|(stat, _)| *stat == name);
     let blocks = totals.0.iter().filter(|((of, _), _)| *of == scope);
     index.map_or(0, |index| blocks.fold(0, |sum, (_, total)| sum.wrapping_add(total.values[index])))

@@ -4,6 +4,7 @@
 pub mod aborting;
 pub mod hostile;
 pub mod keep_alive;
+pub mod misfit;
 pub mod pipelining;
 pub mod slow;
 pub mod streams;

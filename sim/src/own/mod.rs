@@ -162,6 +162,7 @@ impl Plan {
         checks.push(Box::new(check::ends_once::EndsOnce::new([Time::MAX; 3])));
         let about = String::new();
         let world = World::new(Parts {
+            security: None,
             seed,
             config: Arc::clone(&self.config),
             workers,

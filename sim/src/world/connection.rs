@@ -1,16 +1,17 @@
 //! One connection as the kernel would hold it: accepting, reading, sending and ending it, between an engine and a peer.
 
-use super::{ORIGIN, Step, World};
+use super::secure::Secure;
+use super::{Step, World};
 use crate::link::{End, Law, Link};
 use crate::observe::Observation;
 use crate::peer::{ConnNo, Input, PeerNo};
+use crate::tls::session::Session;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use weir_core::engine::{ConnectError, IoFault, Transmit};
+use weir_core::engine::{ConnectError, ConnectTls, IoFault, Transmit};
 use weir_core::id::ConnId;
 use weir_core::record::Addresses;
-use weir_core::time::Instant;
 
 /// How a connection is to end once all is sent.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,12 @@ pub(super) struct Conn {
     pub(super) socket: bool,
     pub(super) open: bool,
     pub(super) eof_told: bool,
+    /// TLS that the engine wants on a connection to a host.
+    pub(super) tls: Option<ConnectTls>,
+    /// The proxy's side of TLS.
+    pub(super) secure: Option<Box<Secure>>,
+    /// The peer's side of TLS.
+    pub(super) session: Option<Box<Session>>,
 }
 
 impl Conn {
@@ -76,6 +83,9 @@ impl Conn {
             socket: false,
             open: false,
             eof_told: false,
+            tls: None,
+            secure: None,
+            session: None,
         }
     }
 }
@@ -98,8 +108,11 @@ impl World {
             (conn.id, conn.socket, conn.open) = (Some(id), true, true);
             self.from_clients += 1;
             let peer = conn.peer;
+            self.begin_opening(no);
             self.drive(node);
-            self.tell(peer, Input::Opened(no));
+            if !self.begin_session(no) {
+                self.tell(peer, Input::Opened(no));
+            }
             self.pump_peer(no);
         }
     }
@@ -132,12 +145,21 @@ impl World {
         let (Some(id), node, peer) = (conn.id, conn.node, conn.peer) else { return };
         conn.open = true;
         let Side::Host { .. } = conn.side else { return };
-        self.tell(peer, Input::Opened(no));
+        let tls = conn.tls.take();
+        if !self.begin_session(no) {
+            self.tell(peer, Input::Opened(no));
+        }
         let remote = self.hosts.iter().find(|(_, _, host)| *host == peer).map(|(address, ..)| *address);
         let Some(remote) = remote else { return };
         let local = SocketAddr::from(([10, 0, 0, 1], 1024 + (no % 60_000) as u16));
-        let now = self.instant(node);
-        self.nodes[node].engine.handle_connected(id, Ok(Addresses { local, remote }.into()), now);
+        let addresses = Addresses { local, remote };
+        match tls.filter(|_| self.security.is_some()) {
+            Some(tls) => self.shake_with_host(no, &tls, addresses),
+            None => {
+                let now = self.instant(node);
+                self.nodes[node].engine.handle_connected(id, Ok(addresses.into()), now);
+            }
+        }
         self.drive(node);
     }
 
@@ -167,7 +189,10 @@ impl World {
     /// Something has arrived at the proxy.
     pub(super) fn reach_engine(&mut self, no: ConnNo) {
         let Some(conn) = self.conns[no].as_mut() else { return };
-        if conn.to_engine.arrive(self.now) {
+        let news = conn.to_engine.arrive(self.now);
+        if conn.secure.is_some() {
+            self.reach_secure(no);
+        } else if news {
             self.feed(no);
             let node = self.conns[no].as_ref().map(|conn| conn.node);
             if let Some(node) = node {
@@ -179,7 +204,7 @@ impl World {
     /// Hands the engine what is there, if it wants to read.
     pub(super) fn feed(&mut self, no: ConnNo) {
         let Some(conn) = self.conns[no].as_mut() else { return };
-        let (node, now) = (conn.node, Instant::from_nanos(ORIGIN + self.now + self.nodes[conn.node].ahead));
+        let (node, now) = (conn.node, self.nodes[conn.node].instant(self.now));
         let Some(id) = conn.id.filter(|_| conn.socket) else {
             // Bytes for a socket that is closed: its peer learns of it the hard way.
             if !conn.to_engine.arrived.is_empty() {
@@ -188,6 +213,9 @@ impl World {
             }
             return;
         };
+        if conn.secure.is_some() {
+            return self.feed_secure(no);
+        }
         if conn.readable && !conn.to_engine.arrived.is_empty() {
             let mut input = conn.to_engine.arrived.split();
             let before = input.len();
@@ -236,12 +264,12 @@ impl World {
                 let bytes = conn.to_peer.arrived.split().freeze();
                 conn.to_peer.read(bytes.len());
                 self.digest.add(self.now ^ (bytes.len() as u64) << 40 ^ !(no as u64));
-                self.tell(peer, Input::Data(no, &bytes));
+                self.hear(no, peer, &bytes);
             }
             let Some(conn) = self.conns[no].as_mut() else { return };
             if conn.peer_reads && conn.to_peer.arrived.is_empty() && !conn.peer_gone {
                 match conn.to_peer.ended.take() {
-                    Some(End::Fin) => self.tell(peer, Input::End(no)),
+                    Some(End::Fin) => self.hear_end(no, peer),
                     Some(End::Reset) => {
                         conn.peer_gone = true;
                         self.tell(peer, Input::Broken(no));
@@ -259,6 +287,9 @@ impl World {
 
     /// Sends what the engine has, as far as the window lets it, and ends what is to be ended then.
     pub(super) fn transmit(&mut self, no: ConnNo) {
+        if self.conns[no].as_ref().is_some_and(|conn| conn.secure.is_some()) {
+            return self.transmit_secure(no);
+        }
         let law = self.law_of(no);
         loop {
             let Some(conn) = self.conns[no].as_mut() else { return };
@@ -268,7 +299,7 @@ impl World {
                 return;
             }
             conn.blocked = false;
-            let now = Instant::from_nanos(ORIGIN + self.now + self.nodes[node].ahead);
+            let now = self.nodes[node].instant(self.now);
             if self.nodes[node].engine.poll_transmit(id, &mut self.outbox, now) == Transmit::Empty {
                 break;
             }
@@ -307,6 +338,9 @@ impl World {
 
     /// The engine's side is closed. What is unread makes it a reset (RFC 9293 section 3.10.4, as Linux does).
     pub(super) fn close_socket(&mut self, no: ConnNo, end: End) {
+        if end == End::Fin {
+            self.say_goodbye(no);
+        }
         let Some(mut conn) = self.conns[no].take() else { return };
         let law = self.law(&conn);
         let end = if conn.to_engine.arrived.is_empty() { end } else { End::Reset };
@@ -338,6 +372,8 @@ impl World {
         if let Some(id) = conn.id.take() {
             self.nodes[conn.node].conns.remove(id);
         }
+        self.note_let_go(no);
+        let Some(conn) = self.conns[no].as_mut() else { return };
         match conn.side {
             Side::Client { .. } => self.from_clients -= 1,
             Side::Host { cluster } => {

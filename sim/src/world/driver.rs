@@ -8,7 +8,7 @@ use crate::observe::Observation;
 use crate::peer::ConnNo;
 use std::net::SocketAddr;
 use weir_core::cluster::{DnsError, Resolved};
-use weir_core::engine::{Action, Event, Step};
+use weir_core::engine::{Action, ConnectTls, Event, Step};
 use weir_core::id::{ConnId, QueryId};
 
 impl World {
@@ -38,9 +38,8 @@ impl World {
 
     pub(super) fn act(&mut self, node: usize, action: Action) {
         match action {
-            Action::Connect { conn, address, .. } => self.connect(node, conn, address),
-            // Simulated clients speak no TLS, and nobody looks at their first bytes.
-            Action::Open(_) => {}
+            Action::Connect { conn, address, tls } => self.connect(node, conn, address, tls),
+            Action::Open(id) => self.with(node, id, World::hurry),
             Action::Nudge => {
                 for node in 0..self.nodes.len() {
                     let now = self.instant(node);
@@ -62,7 +61,10 @@ impl World {
             Action::SetReadable(id, on) => self.with(node, id, |world, no| {
                 if let Some(conn) = world.conns[no].as_mut() {
                     conn.readable = on;
-                    if on {
+                    if on && conn.secure.is_some() {
+                        // Its task reads once the present turn is over.
+                        world.queue.push(world.now, super::Step::ToEngine(no));
+                    } else if on {
                         world.feed(no);
                     }
                 }
@@ -82,11 +84,11 @@ impl World {
     }
 
     /// The proxy connects to a host.
-    pub(super) fn connect(&mut self, node: usize, id: ConnId, address: SocketAddr) {
+    pub(super) fn connect(&mut self, node: usize, id: ConnId, address: SocketAddr, tls: Option<ConnectTls>) {
         let Some((_, cluster, peer)) = self.hosts.iter().find(|(host, ..)| *host == address).copied() else { return };
         let no = self.conns.len();
         let mut conn = Conn::new(node, peer, Side::Host { cluster });
-        (conn.id, conn.socket) = (Some(id), true);
+        (conn.id, conn.socket, conn.tls) = (Some(id), true, tls);
         self.conns.push(Some(Box::new(conn)));
         self.nodes[node].conns.insert(id, no);
         self.to_hosts[cluster] += 1;

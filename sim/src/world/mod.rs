@@ -3,25 +3,31 @@
 
 mod connection;
 mod driver;
+mod opening;
+mod parts;
 mod peers;
+mod secure;
+mod security;
+mod stream;
 
 use crate::check::{Check, Verdict};
 use crate::event::{Queue, Time};
-use crate::fault::{Fault, Weather};
+use crate::fault::Weather;
 use crate::link::Law;
 use crate::observe::{Ledger, Observation};
 use crate::peer::{ConnNo, Input, Peer, PeerNo};
 use connection::Conn;
+pub use parts::{Cut, Exchanged, Parts, Planned};
+pub use security::Security;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use weir_core::Engine;
 use weir_core::buffer::Outbox;
 use weir_core::config::Config;
 use weir_core::drain::DrainScope;
-use weir_core::engine::Ended;
-use weir_core::engine::log::{Log, RecordOptions};
+use weir_core::engine::log::Log;
 use weir_core::id::{ConnId, QueryId};
-use weir_core::rng::{Rng, Seed};
+use weir_core::rng::Rng;
 use weir_core::shared::Shared;
 use weir_core::time::{Instant, Wall};
 
@@ -39,6 +45,13 @@ struct Node {
     conns: slotmap::SecondaryMap<ConnId, ConnNo>,
 }
 
+impl Node {
+    /// What its clock shows.
+    fn instant(&self, now: Time) -> Instant {
+        Instant::from_nanos(ORIGIN + now + self.ahead)
+    }
+}
+
 #[derive(Copy, Clone, Debug)]
 enum Step {
     ToEngine(ConnNo),
@@ -46,75 +59,13 @@ enum Step {
     Syn(ConnNo),
     Connected(ConnNo),
     Refuse(ConnNo),
+    /// Looks once more whether a connection can be closed.
+    Look(ConnNo),
     Wake(PeerNo, u64),
     Timer(usize),
     /// DNS answers: to which engine, which query, about which of the names.
     Answer(usize, QueryId, usize),
     Plan(usize),
-}
-
-/// What is planned to happen to the whole, whatever the peers do.
-#[derive(Clone, Debug)]
-pub enum Planned {
-    /// A fault begins or ends.
-    Fault(Fault),
-    /// A config takes the place of the one before.
-    Config(u64, Arc<Config>),
-    /// The process drains for so long.
-    Drain(Time),
-    /// Hosts behave from now on.
-    Calm,
-}
-
-/// What happens once so many events have.
-#[derive(Clone, Debug)]
-pub enum Cut {
-    /// The process drains for so long.
-    Drain(Time),
-    /// A config of this version takes the place of the one before.
-    Config(u64, Arc<Config>),
-}
-
-/// An exchange as its engine saw it, once it has ended.
-#[derive(Clone, Debug)]
-pub struct Exchanged {
-    /// When it ended.
-    pub at: Time,
-    /// Which worker's it was.
-    pub worker: usize,
-    /// The request and the facts.
-    pub ended: Ended,
-}
-
-/// What a world is made of.
-#[derive(Debug)]
-pub struct Parts {
-    /// Everything that is drawn is drawn from this.
-    pub seed: Seed,
-    /// The first config.
-    pub config: Arc<Config>,
-    /// How far the clock of each worker is ahead.
-    pub workers: Vec<Time>,
-    /// Clients, then hosts.
-    pub peers: Vec<Box<dyn Peer>>,
-    /// Where the proxy listens: names of listeners, and their addresses.
-    pub listeners: Vec<(Arc<str>, SocketAddr)>,
-    /// The hosts: address, cluster, which of the peers.
-    pub hosts: Vec<(SocketAddr, usize, PeerNo)>,
-    /// What DNS knows.
-    pub names: Vec<(Box<str>, Vec<IpAddr>)>,
-    /// How links treat bytes: those of clients, those of hosts.
-    pub laws: (Law, Law),
-    /// What is planned, by time.
-    pub plan: Vec<(Time, Planned)>,
-    /// After so many events this happens.
-    pub cut_after: Option<(u64, Cut)>,
-    /// What clients ask for.
-    pub ledger: Ledger,
-    /// Whether the engines record their inputs.
-    pub record: Option<RecordOptions>,
-    /// Whether [`World::exchanges`] are kept.
-    pub keeps_exchanges: bool,
 }
 
 /// A world.
@@ -148,6 +99,8 @@ pub struct World {
     /// Open connections, by cluster.
     to_hosts: Vec<usize>,
     from_clients: usize,
+    security: Option<Security>,
+    is_calm: bool,
 }
 
 /// When a check failed, which, and why.
@@ -183,7 +136,7 @@ impl World {
         let node = |(index, ahead): (usize, &Time)| {
             let now = Instant::from_nanos(ORIGIN + ahead);
             let seed = parts.seed.fork(&format!("engine {index}"));
-            let wall = Wall::from_nanos(1_700_000_000_000_000_000);
+            let wall = Wall::from_nanos(security::EPOCH * 1_000_000_000);
             let mut engine = Engine::new(Arc::clone(&parts.config), Arc::clone(&shared), seed, now, wall);
             if let Some(options) = &parts.record {
                 engine.start_recording(options, now);
@@ -217,6 +170,8 @@ impl World {
             steps: 0,
             to_hosts: Vec::new(),
             from_clients: 0,
+            security: parts.security,
+            is_calm: false,
         };
         let clusters = world.hosts.iter().map(|(_, cluster, _)| cluster + 1).max().unwrap_or(0);
         world.to_hosts = vec![0; clusters];
@@ -246,6 +201,9 @@ impl World {
             let Some((at, step)) = self.queue.pop() else { break };
             self.now = at;
             self.steps += 1;
+            if let Some(security) = &self.security {
+                security.tell_time(at);
+            }
             match self.cut_after.take_if(|(events, _)| *events <= self.steps) {
                 Some((_, Cut::Drain(within))) => self.drain(within),
                 Some((_, Cut::Config(version, config))) => self.reconfigure(version, &config),
@@ -303,6 +261,16 @@ impl World {
         self.to_hosts.len()
     }
 
+    /// Whether anybody speaks TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.security.is_some()
+    }
+
+    /// Whether no host may get anything yet, since none has a certificate that fits.
+    pub fn is_nobody_fit(&self) -> bool {
+        !self.is_calm && self.security.as_ref().is_some_and(Security::is_nobody_fit)
+    }
+
     /// Open connections to the hosts of a cluster, as the proxy has them.
     pub fn open_connections(&self, cluster: usize) -> usize {
         self.to_hosts.get(cluster).copied().unwrap_or_default()
@@ -314,7 +282,7 @@ impl World {
     }
 
     fn instant(&self, node: usize) -> Instant {
-        Instant::from_nanos(ORIGIN + self.now + self.nodes[node].ahead)
+        self.nodes[node].instant(self.now)
     }
 
     fn perform(&mut self, step: Step) {
@@ -324,6 +292,7 @@ impl World {
             Step::Syn(no) => self.accept(no),
             Step::Connected(no) => self.connected(no),
             Step::Refuse(no) => self.refused(no),
+            Step::Look(no) => self.look_again(no),
             Step::Wake(peer, token) => self.tell(peer, Input::Wake(token)),
             Step::Timer(node) => {
                 if self.nodes[node].armed <= self.now {
@@ -352,6 +321,9 @@ impl World {
 
     fn reconfigure(&mut self, version: u64, config: &Arc<Config>) {
         self.ledger.note(self.now, Observation::Table(version));
+        if let Some(security) = &mut self.security {
+            security.change(config);
+        }
         for node in 0..self.nodes.len() {
             let now = self.instant(node);
             self.nodes[node].engine.handle_config(Arc::clone(config), now);
@@ -373,6 +345,7 @@ impl World {
     /// From here on hosts and network behave.
     fn calm(&mut self) {
         self.weather = Weather::default();
+        self.is_calm = true;
         self.ledger.note(self.now, Observation::Fault("none"));
         for peer in 0..self.peers.len() {
             self.tell(peer, Input::Calm);
@@ -397,5 +370,8 @@ fn kind(what: &Observation) -> u64 {
         Observation::Drained(_) => 12,
         Observation::Fault(_) => 13,
         Observation::Again(id) => 14 ^ id << 4,
+        Observation::Shaking(conn, _) => 15 ^ (*conn as u64) << 5,
+        Observation::Shaken(conn, how) => 16 ^ how.number() << 5 ^ (*conn as u64) << 9,
+        Observation::Leaked(_) => 17,
     }
 }

@@ -31,6 +31,7 @@ impl World {
             Deed::Wake(at, token) => self.queue.push(at, Step::Wake(peer, token)),
             Deed::Connect(no, listener) => {
                 debug_assert_eq!(no, self.conns.len(), "connections are numbered in the order in which they are asked for");
+                let listener = self.security.as_ref().and_then(|security| security.listener_of(peer)).unwrap_or(listener);
                 let node = self.place_rng.below(self.nodes.len() as u64) as usize;
                 self.conns.push(Some(Box::new(Conn::new(node, peer, Side::Client { listener }))));
                 let at = self.now + self.laws.0.latency.0;
@@ -38,7 +39,13 @@ impl World {
             }
             Deed::Send(no, bytes) => {
                 if let Some(conn) = self.conns[no].as_mut() {
-                    conn.unsent.push_back(bytes);
+                    match &mut conn.session {
+                        Some(session) => {
+                            session.say(&bytes);
+                            conn.unsent.extend(session.take_sent());
+                        }
+                        None => conn.unsent.push_back(bytes),
+                    }
                     self.pump_peer(no);
                 }
             }
@@ -53,7 +60,12 @@ impl World {
                 if let Some(conn) = self.conns[no].as_mut() {
                     conn.peer_gone = true;
                     conn.unsent.clear();
-                    self.peer_ends(no, End::Reset);
+                    // With TLS an end that is not said is a cut as well.
+                    if conn.session.take().is_some() && self.link_rng.below(2) == 0 {
+                        self.peer_ends(no, End::Fin);
+                    } else {
+                        self.peer_ends(no, End::Reset);
+                    }
                 }
             }
             Deed::Read(no, on) => {
@@ -70,6 +82,10 @@ impl World {
     pub(super) fn peer_ends(&mut self, no: ConnNo, end: End) {
         let Some(conn) = self.conns[no].as_mut() else { return };
         if conn.peer_ends.is_none() || end == End::Reset {
+            if let (Some(session), End::Fin) = (&mut conn.session, end) {
+                session.say_last();
+                conn.unsent.extend(session.take_sent());
+            }
             conn.peer_ends = Some(end);
         }
         self.pump_peer(no);

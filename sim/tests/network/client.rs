@@ -4,11 +4,10 @@
 //! the check that no POST arrives twice.
 
 use crate::config::{Protocol, Wire, port};
-use crate::crypto;
 use crate::origin::Here;
 use crate::seen::Seen;
 use crate::tls::{self, Bytes as Connection, Pem};
-use crate::world::{PROXY, clock};
+use crate::world::{PROXY, environment};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -55,7 +54,7 @@ impl Client {
     /// Asks all it wants.
     pub(crate) async fn run(self, seen: Rc<Seen>, seed: Seed) -> turmoil::Result {
         tokio::time::sleep(self.start).await;
-        let environment = crypto::environment(seed.fork("tls"), clock());
+        let environment = environment(seed.fork("tls"));
         let tls = self.wire.tls.then(|| tls::client_config(environment, self.roots, self.wire.protocol));
         let shared = Rc::new(Slot::default());
         let mut lanes = Vec::new();
@@ -232,7 +231,7 @@ impl Lane {
             }
         };
         let good: &[Pem] = if name == "b.sim" { &[tls::B] } else { &[tls::A, tls::RENEWED] };
-        if !good.iter().any(|pem| Some(pem.certificate()) == secured.certificate) {
+        if !good.iter().any(|pem| pem.certificate().ok() == secured.certificate) {
             self.seen.fault(format!("{name} was served with the certificate of another"));
         }
         if !secured.is_agreed {

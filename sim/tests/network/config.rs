@@ -91,7 +91,7 @@ static_resources:
     }
 
     fn chain(&self, name: &str, pem: Pem) -> String {
-        let pem = inline(pem);
+        let pem = pem.inline();
         format!(
             r#"{{ filter_chain_match: {{ server_names: ["{name}"] }}, transport_socket_connect_timeout: {HANDSHAKE_SECONDS}s, transport_socket: {{ name: tls, typed_config: {{
             "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext,
@@ -137,7 +137,7 @@ static_resources:
         "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, sni: origin.sim,
         common_tls_context: {{ validation_context: {{ trusted_ca: {},
           match_typed_subject_alt_names: [{{ san_type: DNS, matcher: {{ exact: origin.sim }} }}] }} }} }} }}"#,
-                inline(tls::AUTHORITY)
+                tls::AUTHORITY.inline()
             );
         }
         text
@@ -146,9 +146,4 @@ static_resources:
 
 fn endpoint(address: IpAddr) -> String {
     format!("{{ endpoint: {{ address: {{ socket_address: {{ address: {address}, port_value: 80 }} }} }} }}")
-}
-
-/// In the config itself: files would be watched, in real time.
-fn inline(pem: Pem) -> String {
-    format!("{{ inline_string: \"{}\" }}", pem.0.replace('\n', "\\n"))
 }

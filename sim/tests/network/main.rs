@@ -5,7 +5,6 @@
 
 mod client;
 mod config;
-mod crypto;
 mod drawn;
 mod net;
 mod origin;

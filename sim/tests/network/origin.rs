@@ -3,7 +3,7 @@
 use crate::config::{Protocol, Wire};
 use crate::seen::Seen;
 use crate::tls::{self, Pem};
-use crate::{crypto, world};
+use crate::world;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::rt::Executor;
@@ -38,7 +38,7 @@ impl Origin {
 
     /// Serves until its host crashes.
     pub(crate) async fn serve(self, seen: Rc<Seen>, rng: Rc<RefCell<Rng>>, seed: Seed) -> turmoil::Result {
-        let environment = crypto::environment(seed, world::clock());
+        let environment = world::environment(seed);
         let config = self.wire.tls.then(|| tls::server_config(environment, self.own, self.wire.protocol));
         let listener = TcpListener::bind("0.0.0.0:80").await?;
         loop {

@@ -3,8 +3,8 @@
 use crate::client::Client;
 use crate::config::{CLEAR, CLEAR2, HANDSHAKE_SECONDS, Protocol, Setup, TLS, TLS2, WIRES, Wire, port};
 use crate::origin::Origin;
-use crate::world::{PROXY, World, client, clock, upstream};
-use crate::{RETRIES, crypto, seconds, tls};
+use crate::world::{PROXY, World, client, environment, upstream};
+use crate::{RETRIES, seconds, tls};
 use rustls::ClientConnection;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -123,7 +123,7 @@ fn stall(world: &mut World, number: u8, part: impl Fn(usize) -> usize + 'static)
     let let_go = Rc::new(RefCell::new(None));
     let told = Rc::clone(&let_go);
     world.sim.client(client(number), async move {
-        let config = tls::client_config(crypto::environment(Seed(number.into()), clock()), tls::AUTHORITY, Protocol::Http2);
+        let config = tls::client_config(environment(Seed(number.into())), tls::AUTHORITY, Protocol::Http2);
         let mut hello = Vec::new();
         ClientConnection::new(config, "a.sim".try_into()?)?.write_tls(&mut hello)?;
         let mut stream = TcpStream::connect((PROXY, port(TLS2))).await?;

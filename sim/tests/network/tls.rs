@@ -1,8 +1,7 @@
 //! TLS of clients and upstreams, with certificates that are checked in.
 
 use crate::config::{Protocol, Wire};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
 use std::io;
 use std::sync::Arc;
@@ -11,29 +10,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use turmoil::net::TcpStream;
 use weir::tls::Environment;
 
-/// A certificate, and its key where there is one.
-#[derive(Copy, Clone, PartialEq, Eq)]
-pub(crate) struct Pem(pub(crate) &'static str);
-
-/// Who signs what everybody trusts.
-pub(crate) const AUTHORITY: Pem = Pem(include_str!("certificates/authority.pem"));
-/// The proxy's, as `a.sim`.
-pub(crate) const A: Pem = Pem(include_str!("certificates/a.pem"));
-/// The proxy's, as `a.sim`, renewed.
-pub(crate) const RENEWED: Pem = Pem(include_str!("certificates/renewed.pem"));
-/// The proxy's, as `b.sim`.
-pub(crate) const B: Pem = Pem(include_str!("certificates/b.pem"));
-/// The upstreams'.
-pub(crate) const ORIGIN: Pem = Pem(include_str!("certificates/origin.pem"));
-/// Of the upstreams' name, from an authority that nobody trusts.
-pub(crate) const STRANGER: Pem = Pem(include_str!("certificates/stranger.pem"));
-
-impl Pem {
-    /// The certificate.
-    pub(crate) fn certificate(self) -> CertificateDer<'static> {
-        CertificateDer::from_pem_slice(self.0.as_bytes()).expect("a certificate")
-    }
-}
+pub(crate) use weir_sim::tls::pem::{A, AUTHORITY, B, ORIGIN, Pem, RENEWED, STRANGER};
 
 /// A connection, in TLS or not.
 pub(crate) trait Bytes: AsyncRead + AsyncWrite + Unpin {}
@@ -49,7 +26,7 @@ fn alpn(protocol: Protocol) -> Vec<u8> {
 /// What a client does its handshakes with, that trusts `roots` and wants `protocol`.
 pub(crate) fn client_config(environment: Environment, roots: Pem, protocol: Protocol) -> Arc<ClientConfig> {
     let mut store = RootCertStore::empty();
-    store.add(roots.certificate()).expect("an authority");
+    store.add(roots.certificate().expect("a certificate")).expect("an authority");
     let builder = ClientConfig::builder_with_details(environment.provider, environment.time);
     let builder = builder.with_safe_default_protocol_versions().expect("versions");
     let mut config = builder.with_root_certificates(store).with_no_client_auth();
@@ -59,10 +36,10 @@ pub(crate) fn client_config(environment: Environment, roots: Pem, protocol: Prot
 
 /// What an upstream does its handshakes with, that shows `own` and speaks `protocol`.
 pub(crate) fn server_config(environment: Environment, own: Pem, protocol: Protocol) -> Arc<ServerConfig> {
-    let key = PrivateKeyDer::from_pem_slice(own.0.as_bytes()).expect("a key");
+    let key = own.key().expect("a key");
     let builder = ServerConfig::builder_with_details(environment.provider, environment.time);
     let builder = builder.with_safe_default_protocol_versions().expect("versions");
-    let mut config = builder.with_no_client_auth().with_single_cert(vec![own.certificate()], key).expect("its key");
+    let mut config = builder.with_no_client_auth().with_single_cert(vec![own.certificate().expect("a certificate")], key).expect("its key");
     config.alpn_protocols = vec![alpn(protocol)];
     Arc::new(config)
 }

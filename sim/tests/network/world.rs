@@ -2,7 +2,6 @@
 
 use crate::client::Client;
 use crate::config::Setup;
-use crate::crypto;
 use crate::net::SimNet;
 use crate::origin::{Origin, stay_silent};
 use crate::seen::Seen;
@@ -15,9 +14,11 @@ use turmoil::{Builder, Sim};
 use weir::cli::RunArgs;
 use weir::clock::Clock;
 use weir::run::{Order, Outside, Primary, Threads};
+use weir::tls::Environment;
 use weir_core::config::v3;
 use weir_core::rng::{Rng, Seed};
 use weir_core::time::Wall;
+use weir_sim::crypto;
 
 pub(crate) const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
@@ -36,6 +37,12 @@ pub(crate) fn client(number: u8) -> IpAddr {
 pub(crate) fn clock() -> Clock {
     let since = turmoil::sim_elapsed().unwrap_or_default();
     Clock::simulated(Wall::from_nanos(EPOCH * 1_000_000_000 + since.as_nanos() as u64))
+}
+
+/// What the TLS of the host that asks is made with.
+pub(crate) fn environment(seed: Seed) -> Environment {
+    let clock = clock();
+    crypto::environment(seed, move || clock.wall().as_secs())
 }
 
 /// A simulation and what is seen in it.
@@ -83,7 +90,7 @@ impl World {
                 let config = v3::load(&text, &path.display().to_string()).config.ok_or("the config is refused")?;
                 let args = RunArgs { concurrency: Some(workers), drain_time: 60, ..RunArgs::of(path) };
                 let (clock, seed) = (clock(), Seed(seed));
-                let tls = crypto::environment(seed.fork("proxy's tls"), clock);
+                let tls = environment(seed.fork("proxy's tls"));
                 let outside = Outside { clock, seed, hostname: "proxy".into(), threads: Threads::Here, tls };
                 let (mut primary, _, _) = Primary::start(SimNet::default(), args, config, text, outside).await?;
                 primary.serve(received, None).await;

@@ -27,13 +27,14 @@ impl Check for Trace {
 }
 
 pub(crate) fn run(first: u64, seeds: u64) -> ExitCode {
-    let (mut requests, mut steps, mut digest, bar) = (0, 0, 0u64, bar(seeds));
+    let (mut requests, mut steps, mut secure, mut digest, bar) = (0, 0, 0, 0u64, bar(seeds));
     for seed in (first..).take(seeds as usize) {
         let mut scene = swarm::draw(seed);
         match scene.judge(|_| {}) {
             Ok(report) => {
                 requests += scene.world.ledger.entries.len();
                 steps += report.steps;
+                secure += u64::from(scene.world.speaks_tls());
                 digest = digest.rotate_left(1) ^ report.digest;
                 bar.inc(1);
             }
@@ -45,7 +46,7 @@ pub(crate) fn run(first: u64, seeds: u64) -> ExitCode {
         }
     }
     bar.finish_and_clear();
-    say!("{seeds} worlds, {requests} requests, {steps} events, digest {digest:016x}: all checks hold");
+    say!("{seeds} worlds ({secure} with TLS), {requests} requests, {steps} events, digest {digest:016x}: all checks hold");
     ExitCode::SUCCESS
 }
 

@@ -338,6 +338,10 @@ impl Streams {
 }
 
 impl Peer for Streams {
+    fn speaks_http2(&self) -> bool {
+        true
+    }
+
     fn on(&mut self, input: Input<'_>, context: &mut Context<'_>) {
         match input {
             Input::Start => context.wake(self.manners.start, self.token(NEXT, 0)),

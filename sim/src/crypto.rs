@@ -1,5 +1,5 @@
 //! Cryptography that is the same in every process: keys, nonces and tickets are drawn from a seed, dates are compared
-//! with the simulated clock. Algorithms are aws-lc-rs's.
+//! with the simulated clock. Algorithms are aws-lc-rs's. The engine world and the network world both use it.
 //!
 //! Randomness comes in at three places only: `secure_random` (hellos, session ids), the keys of key exchanges, and
 //! signatures, which therefore are Ed25519's. Never for anything but tests.
@@ -10,15 +10,15 @@ use rustls::pki_types::UnixTime;
 use rustls::server::ProducesTickets;
 use rustls::time_provider::TimeProvider;
 use rustls::{Error, NamedGroup, PeerMisbehaved};
+use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use weir::clock::Clock;
 use weir::tls::Environment;
 use weir_core::rng::{Rng, Seed};
 
-/// What a host's TLS is made with.
-pub(crate) fn environment(seed: Seed, clock: Clock) -> Environment {
-    Environment { provider: Arc::new(provider(seed)), time: Arc::new(SimTime(clock)), tickets }
+/// What a host's TLS is made with. `seconds` tells the time since 1970.
+pub fn environment(seed: Seed, seconds: impl Fn() -> u64 + Send + Sync + 'static) -> Environment {
+    Environment { provider: Arc::new(provider(seed)), time: Arc::new(SimTime(Box::new(seconds))), tickets }
 }
 
 fn provider(seed: Seed) -> CryptoProvider {
@@ -82,12 +82,17 @@ impl ActiveKeyExchange for Exchanging {
 }
 
 /// The simulated clock, as certificates see it.
-#[derive(Debug)]
-struct SimTime(Clock);
+struct SimTime(Box<dyn Fn() -> u64 + Send + Sync>);
+
+impl Debug for SimTime {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "SimTime({})", (self.0)())
+    }
+}
 
 impl TimeProvider for SimTime {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0.wall().as_secs())))
+        Some(UnixTime::since_unix_epoch(Duration::from_secs((self.0)())))
     }
 }
 

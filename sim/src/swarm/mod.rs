@@ -1,5 +1,9 @@
 //! Worlds drawn from a seed: which hosts, clients, links, faults and updates there are. Each world has only some of
-//! everything, so that no feature hides the faults of another (swarm testing).
+//! everything, so that no feature hides the faults of another (swarm testing). `clients.rs` draws who asks for what,
+//! `moods.rs` how hosts are disposed.
+
+mod clients;
+mod moods;
 
 use crate::check::{self, Check};
 use crate::client;
@@ -8,23 +12,15 @@ use crate::event::{MS, SECOND, Time};
 use crate::fault::{Fault, blackhole, dns, refuse, storm};
 use crate::link::Law;
 use crate::observe::Ledger;
-use crate::peer::Peer;
 use crate::recipe::Recipe;
-use crate::request::{Lane, Method, Request};
 use crate::scene::Scene;
-use crate::upstream::breaking::Breaking;
-use crate::upstream::early::Early;
-use crate::upstream::garbage::Garbage;
-use crate::upstream::hanging::Hanging;
-use crate::upstream::healthy::Healthy;
-use crate::upstream::idle_closing::IdleClosing;
-use crate::upstream::leaving::Leaving;
-use crate::upstream::refusing::Refusing;
-use crate::upstream::slow::Slow;
-use crate::upstream::truncating::Truncating;
-use crate::upstream::{Host, Mood};
+use crate::tls::Tls;
+use crate::tls::cast::{self, Roles};
+use crate::upstream::Host;
 use crate::versions::{Upstream, Versions};
-use crate::world::{Cut, Parts, Planned, World};
+use crate::world::{Cut, Parts, Planned, Security, World};
+use clients::{clients, probes, unless_absent};
+use moods::{mood, mood2};
 use std::net::SocketAddr;
 use weir_core::rng::{Rng, Seed};
 
@@ -84,6 +80,12 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
     let mut settings = Settings::draw(clusters, kind == Kind::Calm, &mut rng);
     let mut http2 = Rng::new(seed.fork("http2"));
     settings.versions = Versions::draw(clusters, &mut http2);
+    let mut secrets = Rng::new(seed.fork("tls"));
+    settings.tls = Tls::draw(&mut settings.versions.clusters, &mut secrets);
+    if settings.tls.listeners().len() > 1 {
+        // The bound is one listener's, and is checked over all.
+        settings.limits.clients = 10_000;
+    }
     let versions = settings.versions.clone();
     let early_drain = rng.below(3) == 0 || recipe.drain_after.is_some();
     let drain_at = if early_drain { rng.below(CALM / 4) } else { DRAIN };
@@ -96,6 +98,12 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
 
     let mut ledger = Ledger::default();
     let mut peers = clients(kind, &versions, recipe, &mut ledger, &mut rng, &mut http2);
+    let well_behaved = peers.len();
+    let misfits = if kind == Kind::Exact { Vec::new() } else { cast::misfits(&settings.tls, &mut secrets) };
+    for _ in &misfits {
+        let misfit = client::misfit::draw(secrets.below(CALM / 4), &mut secrets);
+        peers.push(unless_absent(recipe, peers.len(), Box::new(misfit)));
+    }
     let client_count = peers.len() as u64;
     let first_probe = ledger.entries.len() as u64;
     if !early_drain {
@@ -160,6 +168,8 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
         Box::new(check::drain::Drains::new(workers.len(), slowest, kind == Kind::Exact)),
         Box::new(check::leaks::Leaks::new(settings.names())),
         Box::new(check::stats::Stats),
+        Box::new(check::secrecy::Secrecy),
+        Box::new(check::handshakes::Handshakes::new(&settings.tls)),
         Box::new(check::recovery::Recovery::new(probes, settings.limits.is_tight())),
     ];
     if kind == Kind::Calm {
@@ -175,16 +185,30 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
         String::new()
     };
     let config = settings.config(0);
+    let security = settings.tls.is_spoken().then(|| {
+        let host_clusters: Vec<usize> = hosts.iter().map(|(_, cluster, _)| *cluster).collect();
+        let roles = Roles {
+            peers: &peers,
+            clients: well_behaved,
+            misfits: &misfits,
+            hosts: &host_clusters,
+            versions: &settings.versions.clusters,
+            wild: kind == Kind::Wild,
+        };
+        Security::new(seed, &config, |environment| settings.tls.cast(&roles, environment, &mut secrets).unwrap_or_default())
+    });
     let drain = recipe.drain_after.map(|events| (events, Cut::Drain(drain_for)));
     // Later than any that was planned.
     let update = recipe.update_after.map(|events| (events, Cut::Config(5, settings.config(5))));
     let ips = |cluster: &Vec<SocketAddr>| cluster.iter().map(SocketAddr::ip).collect();
+    let listeners = settings.tls.listeners().iter();
     let world = World::new(Parts {
         seed,
         config,
         workers,
         peers,
-        listeners: vec![("main".into(), SocketAddr::from(([10, 0, 0, 1], 80)))],
+        listeners: listeners.map(|(name, port)| ((*name).into(), SocketAddr::from(([10, 0, 0, 1], *port)))).collect(),
+        security,
         hosts,
         names: settings.clusters.iter().enumerate().map(|(cluster, hosts)| (config::name(cluster).into(), ips(hosts))).collect(),
         laws: (law, host_law),
@@ -206,132 +230,5 @@ fn law(rng: &mut Rng) -> Law {
         stall: rng.below(30 * MS),
         window: [1 << 30, 256 * 1024, 64 * 1024, 3_000][rng.below(4) as usize],
         reset_loses: rng.below(2) == 0,
-    }
-}
-
-fn clients(kind: Kind, versions: &Versions, recipe: &Recipe, ledger: &mut Ledger, rng: &mut Rng, http2: &mut Rng) -> Vec<Box<dyn Peer>> {
-    let clusters = versions.clusters.len();
-    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
-    // Some worlds have only some kinds of clients.
-    let kinds = 1 + rng.below(63);
-    for _ in 0..1 + rng.below(24) {
-        let start = rng.below(CALM / 8);
-        let which = loop {
-            let which = rng.below(6);
-            if kinds & 1 << which != 0 {
-                break which;
-            }
-        };
-        let two = http2.below(100) < versions.clients;
-        let mut requests = || {
-            let count = 1 + rng.below(80);
-            let mut requests: Vec<Request> = (0..count).map(|_| request(kind, clusters, ledger, rng, http2)).collect();
-            requests.retain(|request| !recipe.without_requests.contains(&request.id));
-            requests
-        };
-        let peer: Box<dyn Peer> = match (kind, which) {
-            (Kind::Exact, _) if two => {
-                let requests = requests();
-                Box::new(client::streams::exact(start, requests, http2))
-            }
-            (_, 0..=3) if two && (kind != Kind::Calm || which < 3) => {
-                let requests = requests();
-                Box::new(client::streams::draw(start, requests, kind == Kind::Calm, http2))
-            }
-            (Kind::Exact, _) | (_, 0) => {
-                let requests = requests();
-                Box::new(client::keep_alive::draw(start, requests, rng))
-            }
-            (_, 1) => {
-                let requests = requests();
-                Box::new(client::pipelining::draw(start, requests, rng))
-            }
-            (_, 2) => {
-                let requests = requests();
-                Box::new(client::slow::draw(start, requests, rng))
-            }
-            (Kind::Calm, _) | (_, 5) => Box::new(client::hostile::draw(start, rng)),
-            (_, 3) => {
-                let requests = requests();
-                Box::new(client::aborting::draw(start, requests, rng))
-            }
-            (_, _) => Box::new(client::upgrading::draw(start, rng.below(clusters as u64) as usize, rng)),
-        };
-        // One that is left out is drawn all the same, so that nothing else moves.
-        let absent = recipe.without_clients.contains(&(peers.len() as u64));
-        peers.push(if absent { Box::new(client::Session::new(client::Manners::default(), [])) } else { peer });
-    }
-    peers
-}
-
-fn request(kind: Kind, clusters: usize, ledger: &mut Ledger, rng: &mut Rng, http2: &mut Rng) -> Request {
-    ledger.add(|id| {
-        let mut request = Request::draw(id, clusters, rng);
-        request.draw_trailers(http2);
-        if kind == Kind::Exact && request.lane == Lane::Timed {
-            // Nothing but the head, so that it arrives whole at once.
-            (request.method, request.body, request.chunked, request.trailers) = (Method::Get, 0, false, false);
-        }
-        request
-    })
-}
-
-/// One request to every cluster, once all is well again.
-fn probes(clusters: usize, two: bool, ledger: &mut Ledger) -> Box<dyn Peer> {
-    let requests: Vec<Request> = (0..clusters * 3)
-        .map(|n| {
-            ledger.add(|id| {
-                let answer = crate::request::Answer {
-                    status: 200,
-                    body: 100,
-                    framing: crate::request::Framing::Length,
-                    delay: MS,
-                    hints: false,
-                    closes: false,
-                    trailers: false,
-                };
-                Request {
-                    id,
-                    method: Method::Get,
-                    cluster: n % clusters,
-                    lane: Lane::Plain,
-                    body: 0,
-                    chunked: false,
-                    trailers: false,
-                    answer,
-                }
-            })
-        })
-        .collect();
-    if two {
-        let mut probes = client::streams::exact(PROBES, requests, &mut Rng::new(Seed(1)));
-        probes.lingers(false);
-        return Box::new(probes);
-    }
-    let manners = client::Manners { start: PROBES, lingers: false, ..client::Manners::default() };
-    Box::new(client::Session::new(manners, requests))
-}
-
-/// Moods that only HTTP/2 has words for. Neither harms a request, but the proxy sends each only so often again.
-fn mood2(kind: Kind, mood: Box<dyn Mood>, rng: &mut Rng) -> Box<dyn Mood> {
-    match (kind, rng.below(5)) {
-        (Kind::Wild, 0) => Box::new(Refusing(1 + rng.below(60) as u32)),
-        (Kind::Wild, 1) => Box::new(Leaving(2 + rng.below(30))),
-        (_, 1) => Box::new(Leaving(10 + rng.below(30))),
-        _ => mood,
-    }
-}
-
-fn mood(kind: Kind, rng: &mut Rng) -> Box<dyn Mood> {
-    match (kind, rng.below(10)) {
-        (_, 0 | 1) => Box::new(Healthy),
-        (Kind::Calm, _) | (_, 2) => Box::new(Slow(1 + rng.below(20_000) as usize)),
-        (Kind::Exact, _) | (_, 3) => Box::new(Hanging(1 + rng.below(50) as u32)),
-        (_, 4) => Box::new(Early),
-        (_, 5) => Box::new(Truncating(1 + rng.below(50) as u32)),
-        (_, 6) => Box::new(Garbage),
-        (_, 7) => Box::new(Breaking::default()),
-        (_, 8) => Box::new(IdleClosing(rng.below(3 * MS))),
-        _ => Box::new(Healthy),
     }
 }
