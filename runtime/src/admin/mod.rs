@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, mpsc, oneshot};
 use weir_core::Engine;
-use weir_core::config::Config;
+use weir_core::config::{Config, Listener};
 use weir_core::shared::Shared;
 use weir_core::stats::{Registry, Totals};
 
@@ -102,6 +102,13 @@ impl<N: Net + Send + Sync> State<N> {
     /// Where listeners listen, by name.
     pub fn listeners(&self) -> BTreeMap<Arc<str>, SocketAddr> {
         self.admin().listeners.clone()
+    }
+
+    /// The listener of this name, and where it listens.
+    pub fn listener(&self, name: &str) -> Option<(Arc<Listener>, SocketAddr)> {
+        let admin = self.admin();
+        let listener = admin.config.listeners.iter().find(|listener| &*listener.name == name)?;
+        Some((Arc::clone(listener), *admin.listeners.get(name)?))
     }
 
     /// Every stat, as `/stats` shows it.

@@ -19,46 +19,82 @@ const HELD: usize = 64 * 1024;
 
 /// The network of an embedded proxy.
 #[derive(Copy, Clone, Debug)]
-pub struct EmbedNet;
+pub(crate) struct EmbedNet;
 
 /// A connection.
-pub enum Wire {
+pub(crate) enum Wire {
     /// A socket.
     Tcp(TcpStream),
     /// In memory. Boxed, so that a socket is no larger than it is without.
     Memory(Box<Memory>),
 }
 
-/// The proxy's end of a connection in memory.
-pub struct Memory {
+/// One end of a connection in memory. Both are of one thread.
+pub(crate) struct Memory {
     stream: RefCell<DuplexStream>,
-    torn: Torn,
+    /// This end has given up, or the other: an end that is no end of what was sent, as a reset is to a socket.
+    torn: (Torn, Torn),
 }
 
-/// Tells the proxy's end that the other has not ended, but given up: what a reset is to a socket.
+/// Whether an end has given up.
 #[derive(Clone, Default)]
 pub(super) struct Torn(Rc<Cell<bool>>);
 
 impl Torn {
-    /// The other end gives up, or goes on.
+    /// This end gives up, or does not.
     pub(super) fn set(&self, torn: bool) {
         self.0.set(torn);
     }
 }
 
-/// A connection in memory: the proxy's end, and the other.
-pub(super) fn memory() -> (Wire, DuplexStream, Torn) {
+/// A connection in memory: the engine's end, and the other.
+pub(super) fn memory() -> (Wire, Memory) {
     let (near, far) = tokio::io::duplex(HELD);
-    let torn = Torn::default();
-    (Wire::Memory(Box::new(Memory { stream: RefCell::new(near), torn: torn.clone() })), far, torn)
+    let (one, two) = (Torn::default(), Torn::default());
+    let near = Memory { stream: RefCell::new(near), torn: (one.clone(), two.clone()) };
+    (Wire::Memory(Box::new(near)), Memory { stream: RefCell::new(far), torn: (two, one) })
 }
 
 impl Memory {
-    fn read_once(&self, read: Poll<io::Result<()>>, came: bool) -> Poll<io::Result<()>> {
+    /// What says that this end gives up.
+    pub(super) fn torn(&self) -> Torn {
+        self.torn.0.clone()
+    }
+}
+
+impl AsyncRead for Memory {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let memory = self.get_mut();
+        let before = out.filled().len();
+        let read = Pin::new(memory.stream.get_mut()).poll_read(cx, out);
         match read {
-            Poll::Ready(Ok(())) if !came && self.torn.0.get() => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            Poll::Ready(Ok(())) if out.filled().len() == before && memory.torn.1.0.get() => {
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
             other => other,
         }
+    }
+}
+
+impl AsyncWrite for Memory {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(self.get_mut().stream.get_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(self.get_mut().stream.get_mut()).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().stream.get_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().stream.get_mut()).poll_shutdown(cx)
     }
 }
 
@@ -101,8 +137,7 @@ impl Net for EmbedNet {
     fn reset(stream: Wire) {
         match stream {
             Wire::Tcp(stream) => TokioNet::reset(stream),
-            // The other end sees that what it read was no whole answer.
-            Wire::Memory(_) => {}
+            Wire::Memory(memory) => memory.torn.0.set(true),
         }
     }
 
@@ -118,11 +153,7 @@ impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Wire::Tcp(stream) => Pin::new(stream).poll_read(cx, out),
-            Wire::Memory(memory) => {
-                let before = out.filled().len();
-                let read = Pin::new(memory.stream.get_mut()).poll_read(cx, out);
-                memory.read_once(read, out.filled().len() > before)
-            }
+            Wire::Memory(memory) => Pin::new(&mut **memory).poll_read(cx, out),
         }
     }
 }
@@ -131,14 +162,14 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Wire::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Wire::Memory(memory) => Pin::new(memory.stream.get_mut()).poll_write(cx, bytes),
+            Wire::Memory(memory) => Pin::new(&mut **memory).poll_write(cx, bytes),
         }
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Wire::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Wire::Memory(memory) => Pin::new(memory.stream.get_mut()).poll_write_vectored(cx, slices),
+            Wire::Memory(memory) => Pin::new(&mut **memory).poll_write_vectored(cx, slices),
         }
     }
 
@@ -149,14 +180,14 @@ impl AsyncWrite for Wire {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Wire::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Wire::Memory(memory) => Pin::new(memory.stream.get_mut()).poll_flush(cx),
+            Wire::Memory(memory) => Pin::new(&mut **memory).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Wire::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Wire::Memory(memory) => Pin::new(memory.stream.get_mut()).poll_shutdown(cx),
+            Wire::Memory(memory) => Pin::new(&mut **memory).poll_shutdown(cx),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::run::{Order, Update};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Proxy {
     orders: mpsc::UnboundedSender<Order>,
     stop: Arc<Notify>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// How many calls there were: workers take turns.
+    pub(super) calls: AtomicUsize,
 }
 
 impl Proxy {
@@ -64,6 +67,7 @@ impl Proxy {
             orders,
             stop,
             thread: Mutex::new(Some(thread)),
+            calls: AtomicUsize::new(0),
         })
     }
 

@@ -1,6 +1,9 @@
 //! Whole proxies in this process, with real sockets.
 
+mod calls;
+mod chains;
 mod life;
+mod numbers;
 #[path = "../support/mod.rs"]
 mod support;
 
