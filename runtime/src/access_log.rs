@@ -2,9 +2,10 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use weir_core::config::LogSink;
 
 /// Batches that may wait. What comes when the writer is so far behind is dropped, and counted.
@@ -14,6 +15,7 @@ enum Message {
     Sinks(Vec<Box<dyn Write + Send>>),
     Lines(Vec<(usize, Vec<u8>)>),
     Flush(SyncSender<()>),
+    End,
 }
 
 /// A handle on the writer thread.
@@ -21,6 +23,7 @@ enum Message {
 pub struct LogWriter {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 /// A log that cannot be opened.
@@ -53,8 +56,8 @@ impl LogWriter {
     /// Starts the thread.
     pub fn start(sinks: Vec<Box<dyn Write + Send>>) -> io::Result<LogWriter> {
         let (queue, messages) = sync_channel(QUEUE);
-        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(sinks, &messages))?;
-        Ok(LogWriter { queue, dropped: Arc::default() })
+        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(sinks, &messages))?;
+        Ok(LogWriter { queue, dropped: Arc::default(), thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
     /// Writes these lines, by sink. Never waits.
@@ -78,6 +81,15 @@ impl LogWriter {
         }
     }
 
+    /// Writes everything that was handed over, then ends the thread. What comes afterwards is written nowhere.
+    pub fn end(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = self.queue.send(Message::End);
+            let _ = thread.join();
+        }
+    }
+
     /// Lines that were dropped because the writer was behind.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
@@ -97,6 +109,7 @@ fn write_all(mut sinks: Vec<Box<dyn Write + Send>>, messages: &Receiver<Message>
                 }
             }
             Message::Flush(done) => drop(done.send(())),
+            Message::End => return,
         }
     }
 }

@@ -3,7 +3,9 @@
 use crate::net::Net;
 use crate::recording::Written;
 use crate::tls::Table;
+use crate::worker::Worker;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -32,6 +34,9 @@ pub enum Command<N: Net> {
     Nudge,
     /// Call this with the engine.
     Inspect(Box<dyn FnOnce(&Engine) + Send>),
+    /// Call this with the worker that takes new connections, and with whether the process drains: who it is for brings
+    /// a connection of their own.
+    Enter(Enter<N>),
     /// Write the input logs to files, and say which.
     Dump {
         /// A number and a reason for their names.
@@ -44,6 +49,9 @@ pub enum Command<N: Net> {
     /// End the thread.
     Stop,
 }
+
+/// See [`Command::Enter`].
+pub type Enter<N> = Box<dyn FnOnce(&Rc<Worker<N>>, bool) + Send>;
 
 /// What is drained, in the primary's words.
 #[derive(Clone, Debug)]
@@ -74,6 +82,13 @@ pub enum Upcall {
     },
     /// Nudge every worker.
     Nudge,
+    /// A worker's thread has ended by a panic, in a process that lives on.
+    Crashed {
+        /// Which worker.
+        worker: usize,
+        /// What is known about it.
+        why: String,
+    },
     /// The worker's drain has ended.
     Drained {
         /// Exchanges and tunnels that were cut.

@@ -25,19 +25,25 @@ pub fn run(args: &DemoArgs) -> Result<(), StartError> {
         tracing::error!("{finding}");
     }
     let path = PathBuf::from("demo.yaml");
-    let config = loaded.config.ok_or(StartError::Config { path: path.clone(), errors: loaded.diagnostics.len() })?;
+    let (errors, findings) = (loaded.diagnostics.len(), loaded.diagnostics);
+    let config = loaded.config.ok_or_else(|| StartError::Config { path: path.clone(), errors, findings })?;
     let run_args = RunArgs { concurrency: Some(1), drain_time: 10, log_level: Level::Warn, ..RunArgs::of(path) };
     let once = args.once;
-    let cut = run::run_config(run_args, Ready { config, text, tls: Table::default() }, Environment::system(), move |bound| {
-        let Some((_, proxy)) = bound.listeners.first() else { return };
-        let admin = bound.admin;
-        if once {
-            let proxy = *proxy;
-            std::thread::spawn(move || ask_once(proxy));
-        } else {
-            print_help(*proxy, admin);
-        }
-    })?;
+    let cut = run::run_config(
+        run_args,
+        Ready { config, text, tls: Table::default(), findings: Vec::new() },
+        Environment::system(),
+        move |bound| {
+            let Some((_, proxy)) = bound.listeners.first() else { return };
+            let admin = bound.admin;
+            if once {
+                let proxy = *proxy;
+                std::thread::spawn(move || ask_once(proxy));
+            } else {
+                print_help(*proxy, admin);
+            }
+        },
+    )?;
     debug_assert_eq!(cut, 0, "a demo that is not used cuts nothing");
     Ok(())
 }

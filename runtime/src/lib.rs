@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod demo;
+pub mod embed;
 pub mod logging;
 pub mod net;
 pub mod open;

@@ -38,6 +38,8 @@ pub enum StartError {
         path: PathBuf,
         /// How many findings refused it.
         errors: usize,
+        /// All findings, in the order of the file.
+        findings: Vec<v3::Diagnostic>,
     },
     /// A listener's address is taken, not ours, or not allowed.
     #[error("listener {name}: cannot listen on {address}: {error}")]
@@ -82,6 +84,8 @@ pub struct Ready {
     pub text: String,
     /// Its TLS settings.
     pub tls: Table,
+    /// What was found and does not refuse it.
+    pub findings: Vec<v3::Diagnostic>,
 }
 
 /// Reads and loads a config file, printing what is wrong with it.
@@ -89,23 +93,28 @@ pub struct Ready {
 /// # Errors
 /// If the file cannot be read, or is wrong.
 pub fn load(path: &Path, on_unsupported: OnUnsupported, environment: &Environment) -> Result<Ready, StartError> {
-    load_after(path, on_unsupported, &[], &Table::default(), environment)
+    load_text(read(path)?, path, on_unsupported, &[], &Table::default(), environment)
 }
 
-/// As [`load`], for a config that follows one with these sinks and TLS settings.
-pub(crate) fn load_after(
+/// Reads a config file.
+pub(crate) fn read(path: &Path) -> Result<String, StartError> {
+    std::fs::read_to_string(path).map_err(|error| StartError::Read { path: path.to_owned(), error })
+}
+
+/// Loads a config that follows one with these sinks and TLS settings, logging what is wrong with it. `path` is its name.
+pub(crate) fn load_text(
+    text: String,
     path: &Path,
     on_unsupported: OnUnsupported,
     sinks: &[LogSink],
     tls: &Table,
     environment: &Environment,
 ) -> Result<Ready, StartError> {
-    let text = std::fs::read_to_string(path).map_err(|error| StartError::Read { path: path.to_owned(), error })?;
     let (loaded, tls) = check(&text, &path.display().to_string(), sinks, tls, environment);
     let refused = report(&loaded.diagnostics, on_unsupported);
     match loaded.config {
-        Some(config) if refused == 0 => Ok(Ready { config, text, tls }),
-        _ => Err(StartError::Config { path: path.to_owned(), errors: refused.max(1) }),
+        Some(config) if refused == 0 => Ok(Ready { config, text, tls, findings: loaded.diagnostics }),
+        _ => Err(StartError::Config { path: path.to_owned(), errors: refused.max(1), findings: loaded.diagnostics }),
     }
 }
 

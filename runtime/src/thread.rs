@@ -77,7 +77,7 @@ struct Thread<N: Net> {
 /// Serves on the calling thread until told to stop.
 ///
 /// # Errors
-/// If something panics while inputs are recorded: they are written to files first.
+/// If something panics. If inputs are recorded, they are written to files first.
 pub fn run<N: Net>(parts: ThreadParts<N>, commands: mpsc::UnboundedReceiver<Command<N>>) -> Result<(), Crash> {
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
@@ -87,16 +87,11 @@ pub fn run<N: Net>(parts: ThreadParts<N>, commands: mpsc::UnboundedReceiver<Comm
         }
     };
     let thread = Rc::new(Thread::new(parts));
-    let served = match thread.recording {
-        None => {
-            runtime.block_on(thread.serve(commands));
-            Ok(())
-        }
-        Some(_) => {
-            outlive_panics();
-            catch_unwind(AssertUnwindSafe(|| runtime.block_on(thread.serve(commands))))
-        }
-    };
+    if thread.recording.is_some() {
+        outlive_panics();
+    }
+    // Without a recording, the `weir` binary does not get this far: its panic hook has ended the process.
+    let served = catch_unwind(AssertUnwindSafe(|| runtime.block_on(thread.serve(commands))));
     match served {
         Ok(()) if !thread.alarm.crashed.get() => Ok(()),
         _ => Err(Crash(thread.write_logs_now("panic"))),
@@ -209,6 +204,7 @@ impl<N: Net> Thread<N> {
             }
             Command::Nudge => self.all().iter().for_each(Worker::nudge),
             Command::Inspect(inspect) => inspect(&current.engine()),
+            Command::Enter(enter) => enter(&current, self.draining.get()),
             Command::Dump { number, reason, written } => {
                 let Some(recording) = self.recording.clone() else { return };
                 let (index, segments) = (self.index, self.segments());

@@ -7,7 +7,7 @@ mod stats;
 use crate::access_log::LogWriter;
 use crate::cli::RunArgs;
 use crate::command::{Command, Drain};
-use crate::logging::{self, Level};
+use crate::logging::{Control, Level};
 use crate::net::Net;
 use crate::recording::{Recording, Written};
 use crate::run::Bound;
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, mpsc, oneshot};
 use weir_core::Engine;
-use weir_core::config::Config;
+use weir_core::config::{Config, Listener};
 use weir_core::shared::Shared;
 use weir_core::stats::{Registry, Totals};
 
@@ -42,6 +42,10 @@ pub struct State<N: Net> {
     pub log: LogWriter,
     /// How inputs are recorded, if they are.
     pub recording: Option<Arc<Recording>>,
+    /// The log.
+    pub logging: Control,
+    /// Time for a drain.
+    pub drain_time: Duration,
     /// `/quitquitquit` was asked for.
     pub quit: Notify,
     /// `/drain_listeners` was asked for.
@@ -83,6 +87,43 @@ impl<N: Net + Send + Sync> State<N> {
     /// A drain has begun.
     pub fn set_draining(&self) {
         self.admin().draining = true;
+    }
+
+    /// Whether a drain has begun.
+    pub fn is_draining(&self) -> bool {
+        self.admin().draining
+    }
+
+    /// The config in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.admin().config)
+    }
+
+    /// Where listeners listen, by name.
+    pub fn listeners(&self) -> BTreeMap<Arc<str>, SocketAddr> {
+        self.admin().listeners.clone()
+    }
+
+    /// The listener of this name, and where it listens.
+    pub fn listener(&self, name: &str) -> Option<(Arc<Listener>, SocketAddr)> {
+        let admin = self.admin();
+        let listener = admin.config.listeners.iter().find(|listener| &*listener.name == name)?;
+        Some((Arc::clone(listener), *admin.listeners.get(name)?))
+    }
+
+    /// Every stat, as `/stats` shows it.
+    pub fn stats_text(&self) -> String {
+        stats::page(self, &Query::parse("")).2
+    }
+
+    /// The counter or gauge of this name.
+    pub fn stat(&self, name: &str) -> Option<u64> {
+        stats::snapshot(self).stats.get(name).map(|stat| stat.value)
+    }
+
+    /// The config, as `/config_dump` shows it.
+    pub fn config_dump(&self) -> String {
+        pages::config_dump(self).2
     }
 
     /// A config was reloaded.
@@ -194,7 +235,7 @@ async fn dispatch<N: Net + Send + Sync>(path: &str, state: &Arc<State<N>>, query
         "/memory" => (StatusCode::OK, JSON, pages::memory()),
         "/stats" => stats::page(state, query),
         "/stats/prometheus" => (StatusCode::OK, TEXT, prometheus::page(state, query)),
-        "/logging" => change_logging(query),
+        "/logging" => change_logging(&state.logging, query),
         "/healthcheck/fail" => {
             state.admin().failed = true;
             state.tell(|| Command::Drain(Drain::Discourage));
@@ -239,7 +280,7 @@ fn drain_listeners<N: Net + Send + Sync>(state: &Arc<State<N>>, query: &Query) {
         return state.drain.notify_one();
     }
     state.tell(|| Command::Drain(Drain::Discourage));
-    let (state, wait) = (Arc::clone(state), Duration::from_secs(state.args.drain_time));
+    let (state, wait) = (Arc::clone(state), state.drain_time);
     tokio::spawn(async move {
         tokio::time::sleep(wait).await;
         state.drain.notify_one();
@@ -247,16 +288,16 @@ fn drain_listeners<N: Net + Send + Sync>(state: &Arc<State<N>>, query: &Query) {
 }
 
 /// `?level=L` sets the level. Weir has one logger.
-fn change_logging(query: &Query) -> Page {
+fn change_logging(logging: &Control, query: &Query) -> Page {
     let usage = "usage: /logging?level=<level> (change all levels)\nlevels: trace debug info warning error critical off \n";
-    let listing = || format!("active loggers:\n  weir: {}\n\n", logging::level().name());
+    let listing = || format!("active loggers:\n  weir: {}\n\n", logging.level().name());
     let wanted = query.get("level").or_else(|| query.get("weir"));
     match (wanted, query.is_empty()) {
         (None, true) => text(listing()),
         (None, false) => (StatusCode::BAD_REQUEST, TEXT, format!("error: unknown logger name\n\n{usage}{}", listing())),
         (Some(level), _) => match Level::from_str(level, true) {
             Ok(level) => {
-                logging::set_level(level);
+                logging.set_level(level);
                 text(listing())
             }
             Err(_) => (StatusCode::BAD_REQUEST, TEXT, format!("error: unknown logger level\n\n{usage}{}", listing())),

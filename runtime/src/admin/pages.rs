@@ -42,8 +42,8 @@ pub(super) fn server_info<N: Net + Send + Sync>(state: &State<N>) -> String {
         "command_line_options": {
             "concurrency": state.commands.len(),
             "config_path": state.args.config.display().to_string(),
-            "log_level": crate::logging::level().name(),
-            "drain_time": format!("{}s", state.args.drain_time),
+            "log_level": state.logging.level().name(),
+            "drain_time": format!("{}s", state.drain_time.as_secs()),
             "mode": "Serve",
         },
         "node": { "id": &*admin.config.node.id, "cluster": &*admin.config.node.cluster },

@@ -3,26 +3,30 @@
 mod drain;
 mod reload;
 mod signals;
+mod spawn;
 
 use crate::access_log::{self, LogWriter};
 use crate::admin::{self, Admin, State};
 use crate::cli::RunArgs;
 use crate::clock::Clock;
 use crate::command::{Command, Upcall};
+use crate::embed::Mark;
+use crate::logging::Control;
 use crate::net::{Net, TokioNet};
 use crate::recording::Recording;
 use crate::resolver::Resolver;
 use crate::start::{Ready, StartError, load, open_admin, open_listener, report, resolve_all, seed, warm};
 use crate::system;
-use crate::thread::{self, Crash, ThreadParts};
+use crate::thread::ThreadParts;
 use crate::tls::watch::Watch;
 use crate::tls::{Environment, Table};
+pub use reload::{Update, UpdateError};
 use signals::Signals;
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use weir_core::Engine;
@@ -52,9 +56,24 @@ pub struct Primary<N: Net> {
     log: LogWriter,
     resolver: Option<Resolver>,
     state: Arc<State<N>>,
+    drain_time: Duration,
     draining: bool,
     drained: usize,
     cut: u32,
+    crashed: Option<String>,
+}
+
+/// The process around an embedded proxy, as far as the proxy has to do with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    /// The log.
+    pub(crate) logging: Control,
+    /// What takes the log's lines, on each of the proxy's threads.
+    pub(crate) lines: tracing::Dispatch,
+    /// Time for a drain.
+    pub(crate) drain_time: Duration,
+    /// What the proxy's threads are known by.
+    pub(crate) mark: Mark,
 }
 
 struct WorkerHandle<N: Net> {
@@ -80,13 +99,8 @@ pub fn run_config(args: RunArgs, config: Ready, tls: Environment, ready: impl Fn
     runtime.block_on(async {
         let signals = Signals::register()?;
         let outside = Outside { clock: Clock::start(), seed: seed(), hostname: system::hostname().into(), threads: Threads::Own, tls };
-        let (mut primary, bound, admin) = Primary::start_ready(TokioNet, args, config, outside).await?;
-        for (name, address) in &bound.listeners {
-            tracing::info!("listener {name} listens on {address}");
-        }
-        if let Some(address) = bound.admin {
-            tracing::info!("admin listens on {address}");
-        }
+        let (mut primary, bound, admin) = Primary::start_ready(TokioNet, args, config, outside, None).await?;
+        bound.tell();
         ready(&bound);
         let (orders, received) = mpsc::unbounded_channel();
         tokio::task::spawn_local(signals.forward(orders));
@@ -120,7 +134,7 @@ pub enum Threads {
 }
 
 /// What a process is told to do.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Order {
     /// Drain, then end; the second one ends at once. With the reason, for the log.
     Drain(&'static str),
@@ -128,6 +142,8 @@ pub enum Order {
     Reload,
     /// Write the input logs to files.
     WriteLogs,
+    /// Go on with this config instead.
+    Update(Box<Update>),
 }
 
 /// Where everything listens.
@@ -139,29 +155,16 @@ pub struct Bound {
     pub admin: Option<SocketAddr>,
 }
 
-fn spawn_worker<N: Net + Send>(parts: ThreadParts<N>, pinned: bool, sockets: Vec<(Arc<str>, N::Bound)>) -> io::Result<WorkerHandle<N>> {
-    let (commands, receiver) = mpsc::unbounded_channel();
-    let _ = commands.send(Command::Listen(sockets));
-    let thread = std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
-        if pinned && let Err(error) = system::pin_thread(parts.index) {
-            tracing::warn!("worker {} is not pinned to a processor: {error}", parts.index);
+impl Bound {
+    /// Logs it.
+    pub(crate) fn tell(&self) {
+        for (name, address) in &self.listeners {
+            tracing::info!("listener {name} listens on {address}");
         }
-        if let Err(Crash(written)) = thread::run(parts, receiver) {
-            match written {
-                Ok(files) => files.iter().for_each(|file| tracing::error!("what led to the panic is in the input log {file}")),
-                Err(error) => tracing::error!("what led to the panic cannot be written: {error}"),
-            }
-            // A broken invariant of our own: better no process than one that goes on without a worker.
-            std::process::abort();
+        if let Some(address) = self.admin {
+            tracing::info!("admin listens on {address}");
         }
-    })?;
-    Ok(WorkerHandle { commands, running: Running::Thread(thread) })
-}
-
-fn spawn_task<N: Net>(parts: ThreadParts<N>, sockets: Vec<(Arc<str>, N::Bound)>) -> WorkerHandle<N> {
-    let (commands, receiver) = mpsc::unbounded_channel();
-    let _ = commands.send(Command::Listen(sockets));
-    WorkerHandle { commands, running: Running::Task(tokio::task::spawn_local(thread::serve(parts, receiver))) }
+    }
 }
 
 impl<N: Net + Send + Sync> Primary<N> {
@@ -178,18 +181,19 @@ impl<N: Net + Send + Sync> Primary<N> {
     ) -> Result<(Primary<N>, Bound, Option<tokio::net::TcpListener>), StartError> {
         let made = Table::make(&config, &Table::default(), &outside.tls);
         match report(&made.findings, args.on_unsupported) {
-            0 => Primary::start_ready(net, args, Ready { config, text, tls: made.table }, outside).await,
-            errors => Err(StartError::Config { path: args.config, errors }),
+            0 => Primary::start_ready(net, args, Ready { config, text, tls: made.table, findings: made.findings }, outside, None).await,
+            errors => Err(StartError::Config { path: args.config, errors, findings: made.findings }),
         }
     }
 
-    async fn start_ready(
+    pub(crate) async fn start_ready(
         net: N,
         args: RunArgs,
         ready: Ready,
         outside: Outside,
+        host: Option<Host>,
     ) -> Result<(Primary<N>, Bound, Option<tokio::net::TcpListener>), StartError> {
-        let Ready { mut config, text, tls } = ready;
+        let Ready { mut config, text, tls, .. } = ready;
         let Outside { clock, seed, hostname, threads, tls: environment } = outside;
         let tls = Arc::new(tls);
         config.hostname = hostname;
@@ -233,14 +237,18 @@ impl<N: Net + Send + Sync> Primary<N> {
             warm(&mut engine, &answers, clock.now());
             registries.push(engine.stats());
             // With a worker for each processor each has its own; fewer leave the choice to the kernel.
-            let pinned = workers == system::hardware_threads();
+            let pinned = workers == system::hardware_threads() && host.is_none();
             let (net, upcalls, log) = (net.clone(), upcall.clone(), log.clone());
             let parts = ThreadParts { net, index, clock, engine, upcalls, log, tls: Arc::clone(&tls), recording: recording.clone() };
             handles.push(match threads {
-                Threads::Own => spawn_worker(parts, pinned, share)?,
-                Threads::Here => spawn_task(parts, share),
+                Threads::Own => match &host {
+                    None => spawn::own(parts, pinned, share)?,
+                    Some(host) => spawn::hosted(parts, host, share)?,
+                },
+                Threads::Here => spawn::task(parts, share),
             });
         }
+        let drain_time = host.as_ref().map_or(Duration::from_secs(args.drain_time), |host| host.drain_time);
         let state = Arc::new(State {
             registries,
             shared,
@@ -249,6 +257,8 @@ impl<N: Net + Send + Sync> Primary<N> {
             args: args.clone(),
             log: log.clone(),
             recording,
+            logging: host.as_ref().map_or_else(Control::process, |host| host.logging.clone()),
+            drain_time,
             quit: tokio::sync::Notify::new(),
             drain: tokio::sync::Notify::new(),
         });
@@ -269,26 +279,39 @@ impl<N: Net + Send + Sync> Primary<N> {
             log,
             resolver,
             state,
+            drain_time,
             draining: false,
             drained: 0,
             cut: 0,
+            crashed: None,
         };
         Ok((primary, bound, admin))
     }
 
-    /// Serves until a drain has ended.
+    /// What admin pages, and who embeds the proxy, can ask.
+    pub(crate) fn state(&self) -> Arc<State<N>> {
+        Arc::clone(&self.state)
+    }
+
+    /// What is known about the worker that has panicked, if one has.
+    pub(crate) fn crashed(&self) -> Option<&str> {
+        self.crashed.as_deref()
+    }
+
+    /// Serves until a drain has ended, or a worker.
     pub async fn serve(&mut self, mut orders: mpsc::UnboundedReceiver<Order>, admin: Option<tokio::net::TcpListener>) {
         let page = admin.map(|listener| tokio::task::spawn_local(admin::serve(listener, Arc::clone(&self.state))));
         let state = Arc::clone(&self.state);
         let (renewed, mut files) = mpsc::unbounded_channel();
         let watching = tokio::task::spawn_local(self.watch.tell(renewed));
-        while self.drained < self.workers.len() {
+        while self.drained < self.workers.len() && self.crashed.is_none() {
             tokio::select! {
                 biased;
                 Some(order) = orders.recv() => match order {
                     Order::Drain(why) => self.drain_on(why).await,
                     Order::Reload => self.reload().await,
                     Order::WriteLogs => self.write_logs(),
+                    Order::Update(update) => self.update(*update).await,
                 },
                 Some(()) = files.recv() => self.refresh_tls(),
                 () = state.quit.notified() => self.drain_on("/quitquitquit").await,
@@ -326,6 +349,10 @@ impl<N: Net + Send + Sync> Primary<N> {
             Upcall::Drained { cut } => {
                 self.drained += 1;
                 self.cut += cut;
+            }
+            Upcall::Crashed { worker, why } => {
+                tracing::error!("worker {worker} has panicked: {why}; the proxy ends");
+                self.crashed.get_or_insert(format!("worker {worker} has panicked: {why}"));
             }
             Upcall::Resolve { worker, generation, query, question } => self.resolve(worker, generation, query, question),
         }
@@ -367,6 +394,9 @@ impl<N: Net + Send + Sync> Primary<N> {
             }
         }
         self.log.flush();
+        if self.crashed.is_some() {
+            return self.cut;
+        }
         match self.cut {
             0 => tracing::info!("drained; nothing was cut"),
             cut => tracing::warn!("drained; {cut} exchanges were cut at the deadline"),

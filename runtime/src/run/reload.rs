@@ -4,13 +4,44 @@ use super::Primary;
 use crate::access_log::{self};
 use crate::command::Command;
 use crate::net::Net;
-use crate::start::{Ready, StartError, load_after, open_listener, resolve_all};
+use crate::start::{Ready, StartError, load_text, open_listener, read, resolve_all};
 use crate::tls::Table;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use weir_core::config::Bind;
-use weir_core::config::v3::Severity;
+use weir_core::config::v3::{Diagnostic, Severity};
 use weir_core::stats::{Scope, SecretStat};
+
+/// A config to go on with.
+#[derive(Debug)]
+pub struct Update {
+    /// Its text.
+    pub text: String,
+    /// Its name, for diagnostics.
+    pub file: PathBuf,
+    /// Where to say what came of it: what was found, if the config is in force.
+    pub done: oneshot::Sender<Result<Vec<Diagnostic>, UpdateError>>,
+}
+
+/// What a new config came to.
+struct Applied {
+    /// It is not the one before.
+    changed: bool,
+    findings: Vec<Diagnostic>,
+}
+
+/// Why a config is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// A drain has begun.
+    #[error("the proxy drains: its config is not changed any more")]
+    Draining,
+    /// It is wrong, or something that it needs cannot be had.
+    #[error(transparent)]
+    Failed(#[from] StartError),
+}
 
 impl<N: Net + Send + Sync> Primary<N> {
     /// Reads the config again. Whatever is wrong with it, what runs goes on as it is.
@@ -18,11 +49,30 @@ impl<N: Net + Send + Sync> Primary<N> {
         if self.draining {
             return tracing::warn!("draining: the config is not read again");
         }
-        match self.try_reload().await {
+        let file = self.args.config.clone();
+        let applied = match read(&file) {
+            Ok(text) => self.apply(text, file).await,
+            Err(error) => Err(error),
+        };
+        match applied.map(|applied| applied.changed) {
             Ok(true) => tracing::info!("the config {} was reloaded", self.args.config.display()),
             Ok(false) => tracing::info!("the config {} has not changed", self.args.config.display()),
             Err(error) => tracing::error!("reload failed, the old config goes on: {error}"),
         }
+    }
+
+    /// As [`Self::reload`], with a text that somebody has handed over.
+    pub(super) async fn update(&mut self, update: Update) {
+        let Update { text, file, done } = update;
+        let result = match self.draining {
+            true => Err(UpdateError::Draining),
+            false => self.apply(text, file).await.map(|applied| applied.findings).map_err(UpdateError::Failed),
+        };
+        match &result {
+            Ok(_) => tracing::info!("the config was updated"),
+            Err(error) => tracing::error!("the update failed, the old config goes on: {error}"),
+        }
+        let _ = done.send(result);
     }
 
     /// Files of certificates have changed: those that are right are used for connections to come, the others stay as
@@ -50,12 +100,13 @@ impl<N: Net + Send + Sync> Primary<N> {
         self.tell(|| Command::Tls(Arc::clone(&tls)));
     }
 
-    async fn try_reload(&mut self) -> Result<bool, StartError> {
-        let Ready { mut config, text, tls } =
-            load_after(&self.args.config, self.args.on_unsupported, &self.config.sinks, &self.tls, &self.environment)?;
+    /// Goes on with the config that `text` is, if all of it works.
+    async fn apply(&mut self, text: String, file: PathBuf) -> Result<Applied, StartError> {
+        let Ready { mut config, text, tls, findings } =
+            load_text(text, &file, self.args.on_unsupported, &self.config.sinks, &self.tls, &self.environment)?;
         if text == self.text {
             self.refresh_tls();
-            return Ok(false);
+            return Ok(Applied { changed: false, findings });
         }
         let tls = Arc::new(tls);
         config.hostname = Arc::clone(&self.config.hostname);
@@ -104,6 +155,6 @@ impl<N: Net + Send + Sync> Primary<N> {
         self.text.clone_from(&text);
         let listeners = self.listeners.iter().map(|(name, (_, address))| (Arc::clone(name), *address)).collect();
         self.state.replace(config, text, listeners);
-        Ok(true)
+        Ok(Applied { changed: true, findings })
     }
 }

@@ -11,9 +11,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::task::spawn_local;
-use weir_core::engine::Opening;
+use weir_core::engine::{Opening, Refused};
 use weir_core::id::ListenerId;
+use weir_core::listener::Hello;
 use weir_core::record::Addresses;
+use weir_core::tls_info::TlsInfo;
 
 impl<N: Net> Worker<N> {
     /// Takes over the listening sockets of another worker of this thread.
@@ -73,6 +75,38 @@ impl<N: Net> Worker<N> {
         while let Ok((stream, addresses)) = self.net.accept_now(&listener) {
             self.accepted(name, stream, addresses);
         }
+    }
+
+    /// As if `stream` had been accepted for the listener, its TLS with it: who brings it has found out `hello` and `tls`
+    /// by other means.
+    ///
+    /// # Errors
+    /// Says why the listener takes no connection.
+    pub fn enter(
+        self: &Rc<Self>,
+        name: &str,
+        stream: N::Stream,
+        addresses: Addresses,
+        hello: Hello<'_>,
+        tls: TlsInfo,
+    ) -> Result<(), Refused> {
+        let now = self.clock.now();
+        let listener: Option<ListenerId> = self.engine.borrow().listener(name);
+        let id = self.engine.borrow_mut().handle_accept(listener.ok_or(Refused::UnknownListener)?, addresses, now)?;
+        let socket = Rc::new(Socket::new(Some(Stream::Plain(stream))));
+        self.sockets.borrow_mut().insert(id, Rc::clone(&socket));
+        let mut opening = self.engine.borrow().opening(id);
+        if opening == Opening::Inspect {
+            opening = self.client_hello(id, hello);
+        }
+        match opening {
+            Opening::Tls(_) => self.secured(id, Arc::new(tls)),
+            Opening::Refused => return Err(Refused::NoFilterChain),
+            Opening::Plain | Opening::Inspect => {}
+        }
+        spawn_local(ConnectionTask::new(id, socket, Rc::clone(self)));
+        self.run();
+        Ok(())
     }
 
     fn accepted(self: &Rc<Self>, name: &str, stream: N::Stream, addresses: Addresses) {

@@ -242,8 +242,11 @@ pub struct Load {
 
 impl Load {
     pub fn start(proxy: &Proxy, clients: usize) -> Load {
+        Load::on(proxy.address, clients)
+    }
+
+    pub fn on(address: SocketAddr, clients: usize) -> Load {
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let address = proxy.address;
         let client = || {
             let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
             std::thread::spawn(move || {
