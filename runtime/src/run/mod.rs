@@ -159,7 +159,10 @@ impl Bound {
     /// Logs it.
     pub(crate) fn tell(&self) {
         for (name, address) in &self.listeners {
-            tracing::info!("listener {name} listens on {address}");
+            match address.port() {
+                0 => tracing::info!("listener {name} takes calls of this process only"),
+                _ => tracing::info!("listener {name} listens on {address}"),
+            }
         }
         if let Some(address) = self.admin {
             tracing::info!("admin listens on {address}");
