@@ -170,7 +170,7 @@ impl Proxy {
         self.alive()?;
         if self.life.drain() {
             // It is refused only by a proxy that has just ended.
-            let _ = self.orders.send(Order::Drain("the host"));
+            let _ = self.orders.send(Order::BeginDrain("the host"));
         }
         Ok(())
     }

@@ -238,6 +238,8 @@ impl<N: Net + Send + Sync> Primary<N> {
                 biased;
                 Some(order) = orders.recv() => match order {
                     Order::Drain(why) => self.drain_on(why).await,
+                    Order::BeginDrain(why) if !self.draining => self.drain_on(why).await,
+                    Order::BeginDrain(_) => {}
                     Order::Reload => self.reload().await,
                     Order::WriteLogs => self.write_logs(),
                     Order::Update(update) => self.update(*update).await,

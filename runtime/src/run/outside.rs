@@ -39,6 +39,8 @@ pub enum Threads {
 pub enum Order {
     /// Drain, then end; the second one ends at once. With the reason, for the log.
     Drain(&'static str),
+    /// Drain, then end, unless that has begun already.
+    BeginDrain(&'static str),
     /// Read the config again.
     Reload,
     /// Write the input logs to files.

@@ -1,6 +1,6 @@
 //! Start, update, stats, drain, stop, and what breaks.
 
-use super::support::{Load, bootstrap, connect, file, ok_upstream, read_answer, read_head, upstream};
+use super::support::{Load, bootstrap, connect, file, ok_upstream, read_answer, read_head, request, upstream};
 use super::{address, has, options, start};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -128,6 +128,26 @@ fn what_is_stuck_is_cut_at_the_deadline_or_by_stop() {
         assert_eq!(how, Waited::Drained { cut: 1 });
         assert_eq!(proxy.stop(), how);
     }
+}
+
+#[test]
+fn the_admin_page_drains_too_and_the_host_cuts_nothing_then() {
+    let slow = upstream(|mut stream| {
+        let _ = read_head(&mut stream);
+        std::thread::sleep(Duration::from_millis(700));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let (proxy, _) = start(&bootstrap(slow, "", ""));
+    let mut client = connect(address(&proxy));
+    client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    let quit = "POST /quitquitquit HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    assert!(request(proxy.admin().unwrap(), quit).ends_with("OK\n"));
+    while proxy.state() == State::Serving {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    proxy.drain().unwrap();
+    assert!(read_answer(&mut client).unwrap().0.starts_with("HTTP/1.1 200"));
+    assert_eq!(proxy.wait(LONG), Waited::Drained { cut: 0 });
 }
 
 #[test]
