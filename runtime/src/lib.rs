@@ -1,7 +1,7 @@
 //! The driver of Weir's engine: tokio sockets, one engine per worker thread, and a primary thread that
 //! coordinates them.
 //!
-//! Reading order: [`start`] is all that can fail before anything runs; [`run`](mod@run) is the life of the process; [`worker`] drives one engine; [`socket`] moves
+//! Reading order: [`start`] is all that can fail before anything runs; [`run`](mod@run) is the life of the process; [`embed`] is that life in another process; [`worker`] drives one engine; [`socket`] moves
 //! one connection's bytes; [`tls`] stands between the two where it is asked for; [`net`] is the seam to the operating system (and, in simulation, to turmoil).
 #![forbid(unsafe_code)]
 

@@ -4,6 +4,7 @@
 use clap::ValueEnum;
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use tracing::field::{Field, Visit};
 use tracing::{Dispatch, Event, Subscriber};
@@ -134,7 +135,8 @@ impl<S: Subscriber> Layer<S> for Lines {
             tracing::Level::WARN => Level::Warn,
             tracing::Level::ERROR => Level::Error,
         };
-        (self.0)(level, &line.0);
+        // A host's panic is the host's: its own hook has reported it, and no worker ends by it.
+        let _ = catch_unwind(AssertUnwindSafe(|| (self.0)(level, &line.0)));
     }
 }
 

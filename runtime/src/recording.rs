@@ -21,8 +21,10 @@ pub struct Recording {
     /// Bytes that a worker keeps.
     pub limit: usize,
     bodies: bool,
-    dumps: AtomicU32,
 }
+
+/// Sets of files that this process has written: several proxies of it may write to one folder.
+static DUMPS: AtomicU32 = AtomicU32::new(0);
 
 /// A log that was written to a file.
 #[derive(Clone, Debug)]
@@ -56,7 +58,7 @@ impl Recording {
         fs::write(&probe, b"")?;
         fs::remove_file(&probe)?;
         let limit = args.record_mib as usize * 1024 * 1024;
-        Ok(Some(Arc::new(Recording { folder, limit, bodies: args.record_bodies, dumps: AtomicU32::new(0) })))
+        Ok(Some(Arc::new(Recording { folder, limit, bodies: args.record_bodies })))
     }
 
     /// How an engine records.
@@ -67,7 +69,7 @@ impl Recording {
 
     /// A number for a set of files that belong together.
     pub fn number(&self) -> u32 {
-        self.dumps.fetch_add(1, Relaxed)
+        DUMPS.fetch_add(1, Relaxed)
     }
 
     /// Writes a worker's logs to files. A file has its name only once it is whole.

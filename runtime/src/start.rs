@@ -156,7 +156,7 @@ pub(crate) fn seed() -> Seed {
     Seed(RandomState::new().build_hasher().finish())
 }
 
-/// One socket a worker, or one for the first worker only if ports are not to be shared.
+/// One socket a worker, or one for the first worker only if ports are not to be shared; none if only calls come in.
 pub(crate) fn open_listener<N: Net>(
     net: &N,
     name: &Arc<str>,
@@ -165,6 +165,9 @@ pub(crate) fn open_listener<N: Net>(
     own: &[SocketAddr],
 ) -> Result<(Vec<N::Bound>, SocketAddr), StartError> {
     let fault = |error| StartError::Listen { name: name.to_string(), address: bind.address, error };
+    if bind.calls_only {
+        return Ok((Vec::new(), bind.address));
+    }
     if bind.reuse_port && bind.address.port() != 0 && !own.contains(&bind.address) {
         // SO_REUSEPORT would let us share a port with another process of the same user, unnoticed.
         drop(net.listen(&Bind { reuse_port: false, ..bind.clone() }).map_err(fault)?);

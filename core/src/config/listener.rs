@@ -73,4 +73,6 @@ pub struct Bind {
     pub reuse_port: bool,
     /// Length of the accept queue.
     pub backlog: u32,
+    /// It is bound to nothing (`api_listener`): requests come from the process that embeds the proxy.
+    pub calls_only: bool,
 }

@@ -198,7 +198,7 @@ impl Call {
         let mut head = one(&self.head)?;
         if let Head::Awaited(awaited) = &mut *head {
             let answer = wait(awaited, timeout).ok_or(CallError::TimedOut)?;
-            *head = Head::Known(answer.unwrap_or_else(|_| Err(CallError::Ended)));
+            *head = Head::Known(answer.unwrap_or(Err(CallError::Ended)));
         }
         match &*head {
             Head::Known(known) => known.clone(),

@@ -24,6 +24,8 @@ pub(super) struct Started {
     pub(super) state: Arc<State<EmbedNet>>,
     pub(super) bound: Bound,
     pub(super) warnings: Vec<Diagnostic>,
+    /// Where its log goes.
+    pub(super) lines: tracing::Dispatch,
 }
 
 /// What the thread is given.
@@ -106,13 +108,13 @@ async fn start(options: &Options, text: String, file: PathBuf, host: Host) -> Re
     let environment = Environment::system();
     // HOST FILTERS: the loader gets the host's registry here, and in `run::reload`.
     let ready = load_text(text, &file, options.on_unsupported, &[], &Table::default(), &environment)?;
-    let warnings = ready.findings.clone();
+    let (warnings, lines) = (ready.findings.clone(), host.lines.clone());
     let outside =
         Outside { clock: Clock::start(), seed: options.seed(), hostname: options.hostname(), threads: Threads::Own, tls: environment };
     let (primary, bound, admin) = Primary::start_ready(EmbedNet, options.args(&file), ready, outside, Some(host)).await?;
     bound.tell();
     let state = primary.state();
-    Ok((primary, admin, Started { state, bound, warnings }))
+    Ok((primary, admin, Started { state, bound, warnings, lines }))
 }
 
 /// Begins the thread; waits until the proxy has started, or not.

@@ -28,6 +28,7 @@ pub struct Proxy {
     pub(super) mark: Mark,
     admin_address: Option<SocketAddr>,
     warnings: Vec<Diagnostic>,
+    lines: tracing::Dispatch,
     orders: mpsc::UnboundedSender<Order>,
     stop: Arc<Notify>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -64,6 +65,7 @@ impl Proxy {
             mark,
             admin_address: started.bound.admin,
             warnings: started.warnings,
+            lines: started.lines,
             orders,
             stop,
             thread: Mutex::new(Some(thread)),
@@ -76,9 +78,10 @@ impl Proxy {
         &self.warnings
     }
 
-    /// Where the listeners of the config in force listen, by name: the kernel's choice where the config says port 0.
+    /// Where the listeners of the config in force listen, by name: the kernel's choice where the config says port 0. Those
+    /// that take calls only (`api_listener`) listen nowhere.
     pub fn listeners(&self) -> Vec<(Arc<str>, SocketAddr)> {
-        self.admin.listeners().into_iter().collect()
+        self.admin.listeners().into_iter().filter(|(_, address)| address.port() != 0).collect()
     }
 
     /// Where the admin page listens, if the config has one.
@@ -153,7 +156,8 @@ impl Proxy {
         if self.mark.is_here() {
             return Err(Refusal::OwnThread);
         }
-        let written = wait(self.admin.write_input_logs("host"), None).ok_or(Refusal::Ended)?;
+        let write = || wait(self.admin.write_input_logs("host"), None);
+        let written = tracing::dispatcher::with_default(&self.lines, write).ok_or(Refusal::Ended)?;
         written.map_err(Refusal::Invalid)
     }
 
@@ -166,7 +170,7 @@ impl Proxy {
         self.alive()?;
         if self.life.drain() {
             // It is refused only by a proxy that has just ended.
-            let _ = self.orders.send(Order::Drain("the host"));
+            let _ = self.orders.send(Order::BeginDrain("the host"));
         }
         Ok(())
     }

@@ -1,16 +1,17 @@
 //! The life of the process: start, serve, reload, drain, end.
 
 mod drain;
+mod outside;
 mod reload;
 mod signals;
 mod spawn;
+mod upcalls;
 
 use crate::access_log::{self, LogWriter};
 use crate::admin::{self, Admin, State};
 use crate::cli::RunArgs;
 use crate::clock::Clock;
 use crate::command::{Command, Upcall};
-use crate::embed::Mark;
 use crate::logging::Control;
 use crate::net::{Net, TokioNet};
 use crate::recording::Recording;
@@ -20,6 +21,8 @@ use crate::system;
 use crate::thread::ThreadParts;
 use crate::tls::watch::Watch;
 use crate::tls::{Environment, Table};
+pub(crate) use outside::Host;
+pub use outside::{Bound, Order, Outside, Threads};
 pub use reload::{Update, UpdateError};
 use signals::Signals;
 use std::collections::BTreeMap;
@@ -30,10 +33,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use weir_core::Engine;
-use weir_core::cluster::{DnsError, Question, Resolved};
 use weir_core::config::{Bind, Config};
-use weir_core::id::QueryId;
-use weir_core::rng::Seed;
 use weir_core::shared::Shared;
 use weir_core::stats::Registry;
 
@@ -61,19 +61,6 @@ pub struct Primary<N: Net> {
     drained: usize,
     cut: u32,
     crashed: Option<String>,
-}
-
-/// The process around an embedded proxy, as far as the proxy has to do with it.
-#[derive(Clone, Debug)]
-pub(crate) struct Host {
-    /// The log.
-    pub(crate) logging: Control,
-    /// What takes the log's lines, on each of the proxy's threads.
-    pub(crate) lines: tracing::Dispatch,
-    /// Time for a drain.
-    pub(crate) drain_time: Duration,
-    /// What the proxy's threads are known by.
-    pub(crate) mark: Mark,
 }
 
 struct WorkerHandle<N: Net> {
@@ -107,64 +94,6 @@ pub fn run_config(args: RunArgs, config: Ready, tls: Environment, ready: impl Fn
         primary.serve(received, admin).await;
         Ok(primary.finish().await)
     })
-}
-
-/// What a process takes from outside, besides its config and its network.
-#[derive(Clone, Debug)]
-pub struct Outside {
-    /// The clock.
-    pub clock: Clock,
-    /// All that is drawn is drawn from this.
-    pub seed: Seed,
-    /// For `%HOSTNAME%`.
-    pub hostname: Arc<str>,
-    /// Where workers run.
-    pub threads: Threads,
-    /// Cryptography.
-    pub tls: Environment,
-}
-
-/// Where workers run.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Threads {
-    /// Each on a thread of its own.
-    Own,
-    /// As tasks of the calling thread: where network and time are simulated.
-    Here,
-}
-
-/// What a process is told to do.
-#[derive(Debug)]
-pub enum Order {
-    /// Drain, then end; the second one ends at once. With the reason, for the log.
-    Drain(&'static str),
-    /// Read the config again.
-    Reload,
-    /// Write the input logs to files.
-    WriteLogs,
-    /// Go on with this config instead.
-    Update(Box<Update>),
-}
-
-/// Where everything listens.
-#[derive(Clone, Debug, Default)]
-pub struct Bound {
-    /// Listeners by name.
-    pub listeners: Vec<(Arc<str>, SocketAddr)>,
-    /// The admin page.
-    pub admin: Option<SocketAddr>,
-}
-
-impl Bound {
-    /// Logs it.
-    pub(crate) fn tell(&self) {
-        for (name, address) in &self.listeners {
-            tracing::info!("listener {name} listens on {address}");
-        }
-        if let Some(address) = self.admin {
-            tracing::info!("admin listens on {address}");
-        }
-    }
 }
 
 impl<N: Net + Send + Sync> Primary<N> {
@@ -309,6 +238,8 @@ impl<N: Net + Send + Sync> Primary<N> {
                 biased;
                 Some(order) = orders.recv() => match order {
                     Order::Drain(why) => self.drain_on(why).await,
+                    Order::BeginDrain(why) if !self.draining => self.drain_on(why).await,
+                    Order::BeginDrain(_) => {}
                     Order::Reload => self.reload().await,
                     Order::WriteLogs => self.write_logs(),
                     Order::Update(update) => self.update(*update).await,
@@ -341,38 +272,6 @@ impl<N: Net + Send + Sync> Primary<N> {
         for worker in &self.workers {
             let _ = worker.commands.send(command());
         }
-    }
-
-    fn upcall(&mut self, upcall: Upcall) {
-        match upcall {
-            Upcall::Nudge => self.tell(|| Command::Nudge),
-            Upcall::Drained { cut } => {
-                self.drained += 1;
-                self.cut += cut;
-            }
-            Upcall::Crashed { worker, why } => {
-                tracing::error!("worker {worker} has panicked: {why}; the proxy ends");
-                self.crashed.get_or_insert(format!("worker {worker} has panicked: {why}"));
-            }
-            Upcall::Resolve { worker, generation, query, question } => self.resolve(worker, generation, query, question),
-        }
-    }
-
-    fn resolve(&mut self, worker: usize, generation: u32, query: QueryId, question: Question) {
-        if self.resolver.is_none() {
-            self.resolver = Resolver::from_system().ok();
-        }
-        let (resolver, commands) = (self.resolver.clone(), self.workers[worker].commands.clone());
-        tokio::task::spawn_local(async move {
-            let result: Result<Resolved, DnsError> = match resolver {
-                Some(resolver) => resolver.resolve(&question).await,
-                None => Err(DnsError("there is no resolver".into())),
-            };
-            if let Err(error) = &result {
-                tracing::warn!("{error}");
-            }
-            let _ = commands.send(Command::Resolved(generation, query, result));
-        });
     }
 
     /// Ends the workers; answers how many exchanges were cut.

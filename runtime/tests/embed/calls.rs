@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use weir::embed::{Call, CallError, CallRequest, Options, Proxy, Read, Refusal, Waited};
+use weir::embed::{Call, CallError, CallRequest, Headers, Options, Proxy, Read, Refusal, Waited};
 
 pub(crate) const LONG: Option<Duration> = Some(Duration::from_secs(30));
 pub(crate) const CODECS: [&str; 3] = ["codec_type: AUTO", "codec_type: HTTP1", "codec_type: HTTP2"];
@@ -21,7 +21,7 @@ fn post() -> CallRequest {
 }
 
 /// The rest of a response: bytes and trailers.
-pub(crate) fn rest(call: &Call) -> Result<(Vec<u8>, Vec<(String, Vec<u8>)>), CallError> {
+pub(crate) fn rest(call: &Call) -> Result<(Vec<u8>, Headers), CallError> {
     let mut all = Vec::new();
     loop {
         match call.read(LONG)? {

@@ -1,9 +1,9 @@
 //! Which chain a call finds, and where a request would go.
 
 use super::calls::{CODECS, LONG, get, rest};
-use super::start;
 use super::support::{bootstrap, file, ok_upstream};
-use weir::embed::{CallError, CallRequest};
+use super::{has, start};
+use weir::embed::{CallError, CallRequest, Waited};
 
 #[test]
 fn a_call_passes_tls_and_finds_its_chain() {
@@ -29,7 +29,7 @@ fn a_call_passes_tls_and_finds_its_chain() {
                   virtual_hosts:
                     - name: v
                       domains: ["*"]
-                              routes:
+                      routes:
                         - {{ name: told, match: {{ path: /told }}, direct_response: {{ status: 200, body: {{ inline_string: {name} }} }} }}"#,
             cert.display(),
             key.display()
@@ -59,6 +59,35 @@ static_resources:
     }
     let elsewhere = proxy.call("main", &CallRequest::new("GET", "c.example", "/")).unwrap();
     assert!(matches!(elsewhere.response(LONG), Err(CallError::Refused(_))));
+}
+
+/// The listener `main` of a bootstrap, for calls only.
+fn calls_only(yaml: &str) -> String {
+    let (before, after) = yaml.split_once("      address: { socket_address: { address: 127.0.0.1, port_value: 0 } }\n").unwrap();
+    let (_, config) = after.split_once("typed_config:\n").unwrap();
+    format!("{before}      api_listener:\n        api_listener:\n{config}")
+}
+
+#[test]
+fn a_listener_may_be_for_calls_only() {
+    let yaml = calls_only(&bootstrap(ok_upstream(), "via: one", ""));
+    let (proxy, lines) = start(&yaml);
+    assert!(proxy.listeners().is_empty() && has(&lines, "listener main takes calls of this process only"));
+    let call = || {
+        let call = proxy.call("main", &get("/")).unwrap();
+        let head = call.response(LONG).unwrap();
+        assert_eq!((head.status, rest(&call).unwrap().0), (200, b"ok".to_vec()));
+        head.headers.into_iter().find(|(name, _)| name == "via").map(|(_, value)| String::from_utf8(value).unwrap())
+    };
+    assert_eq!(call().as_deref(), Some("one"));
+    proxy.update_config(&yaml.replace("via: one", "via: two"), "two.yaml").unwrap();
+    assert_eq!(call().as_deref(), Some("two"));
+    let both =
+        yaml.replace("      api_listener:\n        api", "      filter_chains: []\n      address: {}\n      api_listener:\n        api");
+    let failure = proxy.update_config(&both, "both.yaml").unwrap_err();
+    assert!(failure.to_string().contains("is bound to no address"), "{failure}");
+    proxy.drain().unwrap();
+    assert_eq!(proxy.wait(LONG), Waited::Drained { cut: 0 });
 }
 
 #[test]

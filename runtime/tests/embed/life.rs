@@ -1,13 +1,13 @@
 //! Start, update, stats, drain, stop, and what breaks.
 
-use super::support::{Load, bootstrap, connect, ok_upstream, read_answer, read_head, upstream};
+use super::support::{Load, bootstrap, connect, file, ok_upstream, read_answer, read_head, request, upstream};
 use super::{address, has, options, start};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use weir::embed::{FailureKind, Options, Proxy, Refusal, Severity, State, Waited};
+use weir::embed::{FailureKind, Level, Options, Proxy, Record, Refusal, Severity, Sink, State, Waited};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(30));
 
@@ -131,6 +131,26 @@ fn what_is_stuck_is_cut_at_the_deadline_or_by_stop() {
 }
 
 #[test]
+fn the_admin_page_drains_too_and_the_host_cuts_nothing_then() {
+    let slow = upstream(|mut stream| {
+        let _ = read_head(&mut stream);
+        std::thread::sleep(Duration::from_millis(700));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let (proxy, _) = start(&bootstrap(slow, "", ""));
+    let mut client = connect(address(&proxy));
+    client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    let quit = "POST /quitquitquit HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    assert!(request(proxy.admin().unwrap(), quit).ends_with("OK\n"));
+    while proxy.state() == State::Serving {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    proxy.drain().unwrap();
+    assert!(read_answer(&mut client).unwrap().0.starts_with("HTTP/1.1 200"));
+    assert_eq!(proxy.wait(LONG), Waited::Drained { cut: 0 });
+}
+
+#[test]
 fn everybody_may_end_it_at_once() {
     let (proxy, _) = start(&bootstrap(ok_upstream(), "", ""));
     let (proxy, called) = (Arc::new(proxy), Arc::new(AtomicUsize::new(0)));
@@ -199,4 +219,45 @@ fn the_hosts_signals_are_not_for_the_proxys_threads() {
         // SIGTERM and SIGPIPE are; SIGSEGV never is.
         assert_eq!((bit(15), bit(13), bit(11)), (1, 1, 0), "{line}");
     }
+}
+
+#[test]
+fn the_hosts_own_subscriber_hears_nothing() {
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+    struct Count(Arc<AtomicUsize>);
+    impl<S: tracing::Subscriber> Layer<S> for Count {
+        fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let heard = Arc::new(AtomicUsize::new(0));
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Count(Arc::clone(&heard)))).unwrap();
+    fn failing(_: Level, _: &str) {
+        panic!("the sink's own");
+    }
+    // No sink, and one that panics, which is nobody's business but its own.
+    for log in [None, Some(Arc::new(failing) as Sink)] {
+        let options = Options { log, log_level: Level::Trace, ..Options::default() };
+        let proxy = Proxy::start(options, &bootstrap(ok_upstream(), "", ""), "host.yaml").unwrap();
+        assert!(get(address(&proxy)).starts_with("HTTP/1.1 200"));
+        proxy.drain().unwrap();
+        assert_eq!(proxy.wait(LONG), Waited::Drained { cut: 0 });
+    }
+    assert_eq!(heard.load(Ordering::SeqCst), 0);
+    tracing::info!("this is the host's");
+    assert_eq!(heard.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn what_led_to_a_panic_is_kept() {
+    let folder = file("x", "").with_file_name("logs");
+    let record = Record { folder: folder.clone(), mib: 1, bodies: false };
+    let options = Options { record: Some(record), ..Options::default() };
+    let proxy = Proxy::start(options, &bootstrap(ok_upstream(), "", ""), "host.yaml").unwrap();
+    assert!(get(address(&proxy)).starts_with("HTTP/1.1 200"));
+    let written = proxy.write_input_logs().unwrap();
+    assert!(written.len() == 1 && written[0].entries > 0 && written[0].path.starts_with(&folder));
+    proxy.plant_panic(0);
+    let Waited::Failed(why) = proxy.wait(LONG) else { panic!("it has not failed") };
+    assert!(why.contains(&*folder.to_string_lossy()), "{why}");
 }

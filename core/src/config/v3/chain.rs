@@ -38,6 +38,37 @@ pub(super) fn read_all(listener: &Reader<'_>, draft: &mut Draft) -> (Option<Vec<
     (whole.then_some(chains), default)
 }
 
+/// The one chain of an `api_listener`, which fits every call.
+pub(super) fn read_api(listener: &Reader<'_>, draft: &mut Draft) -> (Option<Vec<FilterChain>>, Option<Option<FilterChain>>) {
+    for name in ["address", "filter_chains", "default_filter_chain", "listener_filters"] {
+        if listener.has(name) {
+            listener.ignore(&[name]);
+            listener.error(name, "a listener with an `api_listener` is bound to no address: its connection manager is all that it has");
+        }
+    }
+    if !listener.has("name") {
+        listener.error_here("an `api_listener` is called by its name: it needs one");
+    }
+    let mut http = None;
+    listener.message("api_listener", |api| {
+        let found = api.message("api_listener", |config| match config.type_name() {
+            MANAGER => http = manager::read(&config, draft),
+            other => config.error_here(format!("an `api_listener` is an HttpConnectionManager, and not {other}")),
+        });
+        if found.is_none() {
+            api.error_here("an `api_listener` needs an HttpConnectionManager");
+        }
+    });
+    let chain = |http| FilterChain {
+        name: "".into(),
+        on: ChainMatch::default(),
+        tls: None,
+        open_timeout: limit::TLS_HANDSHAKE,
+        http: Arc::new(http),
+    };
+    (http.map(|http| vec![chain(http)]), Some(None))
+}
+
 /// What is wrong with chains together.
 pub(super) fn check(listener: &Reader<'_>, chains: &Option<Vec<FilterChain>>, inspection: &Inspection) {
     let Some(chains) = chains else { return };

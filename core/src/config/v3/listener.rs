@@ -5,6 +5,7 @@ use super::chain;
 use super::reader::Reader;
 use crate::config::{Bind, Inspection, Listener};
 use crate::limit;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 const TLS_INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
@@ -12,18 +13,23 @@ const TLS_INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.
 /// Accept queue; `tcp_backlog_size` overrides it (Envoy's default on Linux: net.core.somaxconn, 4096).
 const BACKLOG: u32 = 4096;
 
+/// The address of a listener that has none.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 pub(super) fn read(listener: &Reader<'_>, draft: &mut Draft) -> Option<Listener> {
-    if !listener.has("address") {
+    let calls_only = listener.has("api_listener");
+    if !listener.has("address") && !calls_only {
         listener.error_here("a listener needs an `address`");
     }
     let address = listener.message("address", |address| socket_address(&address)).flatten();
+    let address = if calls_only { Some(NOWHERE) } else { address };
     listener.ignore(&["stat_prefix", "traffic_direction", "metadata", "drain_type", "ignore_global_conn_limit", "bypass_overload_manager"]);
     let name: Arc<str> = match (listener.str("name"), address) {
         (Some(name), _) => name.into(),
         (None, Some(address)) => address.to_string().into(),
         (None, None) => "".into(),
     };
-    let (chains, default_chain) = chain::read_all(listener, draft);
+    let (chains, default_chain) = if calls_only { chain::read_api(listener, draft) } else { chain::read_all(listener, draft) };
     let inspection = read_inspection(listener);
     chain::check(listener, &chains, &inspection);
     let max_connections = draft.runtime.get(&format!("envoy.resource_limits.listener.{name}.connection_limit")).map(|max| *max as u64);
@@ -32,6 +38,7 @@ pub(super) fn read(listener: &Reader<'_>, draft: &mut Draft) -> Option<Listener>
             address: address?,
             reuse_port: listener.bool("enable_reuse_port").unwrap_or(true),
             backlog: listener.u32("tcp_backlog_size").unwrap_or(BACKLOG),
+            calls_only,
         },
         name,
         buffer_limit: listener.u32("per_connection_buffer_limit_bytes").map_or(limit::CONNECTION_BUFFER, |n| n as usize),
