@@ -49,6 +49,12 @@
 // For `weir_config_load`: take fields that Weir does not honour as warnings.
 #define WEIR_ALLOW_UNSUPPORTED 1
 
+// For timeouts: wait as long as it takes.
+#define WEIR_FOREVER UINT64_MAX
+
+// For `weir_proxy_options.workers`: as many as the hardware runs at once.
+#define WEIR_ALL_PROCESSORS UINT32_MAX
+
 // The ABI that this header describes. It grows when something that a compiled host relies on changes.
 #define WEIR_ABI_VERSION 1
 
@@ -97,6 +103,32 @@ typedef enum weir_result {
     WEIR_BAD_LOG = 206,
     // The replay decided something else than was recorded.
     WEIR_DIVERGED = 207,
+    // An address cannot be listened on.
+    WEIR_LISTEN_FAILED = 300,
+    // A name of the config does not resolve.
+    WEIR_RESOLVE_FAILED = 301,
+    // A file or folder cannot be opened or made.
+    WEIR_FILE_FAILED = 302,
+    // The system refuses something else.
+    WEIR_SYSTEM_FAILED = 303,
+    // The proxy has drained, failed or was stopped: it does nothing more.
+    WEIR_ENDED = 304,
+    // The proxy drains: nothing new begins.
+    WEIR_DRAINING = 305,
+    // The call came from one of the proxy's own threads (a callback), which it would have waited for.
+    WEIR_OWN_THREAD = 306,
+    // It takes longer than was to be waited; it goes on.
+    WEIR_TIMED_OUT = 307,
+    // A worker of the proxy has panicked: a bug of ours. The proxy has ended.
+    WEIR_FAILED = 308,
+    // The exchange was broken off: by the upstream, a deadline of the config, a drain's deadline, or a stop.
+    WEIR_CALL_RESET = 309,
+    // The call was cancelled.
+    WEIR_CANCELLED = 310,
+    // The listener takes no call now.
+    WEIR_CALL_REFUSED = 311,
+    // Nobody takes more of the request's body: it was finished, or the response came first.
+    WEIR_FINISHED = 312,
 } weir_result;
 
 // How bad a finding is.
@@ -206,6 +238,9 @@ typedef enum weir_event_kind {
 // Bytes that Weir made for the host: a log, a page of stats. To be freed with `weir_bytes_free`.
 typedef struct weir_bytes weir_bytes;
 
+// A call under way. One thread may send while another reads.
+typedef struct weir_call weir_call;
+
 // A config that was loaded: Envoy's v3 bootstrap. It never changes; engines may outlive it.
 typedef struct weir_config weir_config;
 
@@ -214,6 +249,9 @@ typedef struct weir_diagnostics weir_diagnostics;
 
 // An engine: all that a proxy decides, without sockets, threads or a clock. It serves one thread at a time, any thread.
 typedef struct weir_engine weir_engine;
+
+// A whole proxy. All its functions may be called on any thread, several at once.
+typedef struct weir_proxy weir_proxy;
 
 // An input log and an engine that lives through it again.
 typedef struct weir_replay weir_replay;
@@ -376,6 +414,72 @@ typedef struct weir_iovec {
     // How many there are.
     size_t len;
 } weir_iovec;
+
+// A header field or a trailer.
+typedef struct weir_header {
+    // Its name.
+    struct weir_str name;
+    // Its value: any bytes that a field may have.
+    struct weir_str value;
+} weir_header;
+
+// A request.
+typedef struct weir_request {
+    // `sizeof(struct weir_request)`, set by the host.
+    size_t size;
+    // Its method; empty for GET.
+    struct weir_str method;
+    // `http` or `https`; empty for what the listener's transport would make of it.
+    struct weir_str scheme;
+    // The host, and the port if it has one: what routes call the domain.
+    struct weir_str authority;
+    // Path and query; empty for `/`.
+    struct weir_str path;
+    // Header fields.
+    const struct weir_header *headers;
+    // How many.
+    size_t header_count;
+    // Not 0: a body follows, by `weir_call_send` and `weir_call_finish`.
+    uint32_t has_body;
+} weir_request;
+
+// Told of a proxy's end: `result` is `WEIR_OK`, with how many exchanges were cut, or `WEIR_FAILED`.
+typedef void (*weir_end_fn)(void *data, enum weir_result result, uint32_t cut);
+
+// Takes a line of the log, without its end. It is called on the proxy's threads, on several at once, and should be quick.
+// The line lives until it returns.
+typedef void (*weir_log_fn)(void *data, uint32_t level, struct weir_str line);
+
+// What a host chooses for a proxy. All zero is the default.
+typedef struct weir_proxy_options {
+    // `sizeof(struct weir_proxy_options)`, set by the host.
+    size_t size;
+    // Worker threads, up to 1024; 0 for one, `WEIR_ALL_PROCESSORS` for as many as the hardware runs at once.
+    uint32_t workers;
+    // `WEIR_ALLOW_UNSUPPORTED`, or 0.
+    uint32_t flags;
+    // Nanoseconds that a drain may take before what is left is cut; 0 for ten minutes.
+    uint64_t drain_time;
+    // How much is logged: one of `weir_level`.
+    uint32_t log_level;
+    // Not 0: all that is drawn is drawn from `seed`, not from one of the system's.
+    uint32_t has_seed;
+    // See `has_seed`.
+    uint64_t seed;
+    // Takes the lines of the log; NULL for nobody. Nothing is ever written to stdout or stderr instead.
+    weir_log_fn log;
+    // Given to `log`. It must live until the proxy is freed.
+    void *log_data;
+    // For `%HOSTNAME%` in access logs; empty for the system's.
+    struct weir_str hostname;
+    // A folder: what decides everything is recorded, to be written there by `weir_proxy_write_input_logs` and when a worker
+    // panics. Empty for no recording.
+    struct weir_str record_folder;
+    // MiB of the past that each worker keeps; 0 for 64.
+    uint32_t record_mib;
+    // Not 0: with the bytes of bodies, not only their lengths and digests.
+    uint32_t record_bodies;
+} weir_proxy_options;
 
 // What a replay came to so far.
 typedef struct weir_replay_summary {
@@ -712,6 +816,197 @@ enum weir_result weir_bytes_get(const struct weir_bytes *bytes, const uint8_t **
 
 // Frees bytes. NULL is allowed and does nothing.
 enum weir_result weir_bytes_free(struct weir_bytes *bytes);
+
+// Sends a request through a listener, as if a client on this machine had connected to it, but without a socket: the same
+// filters, routes, clusters, limits, stats and access logs. The listener's TLS is taken as done. With an empty name it is
+// the first listener of the config.
+//
+// Free the call with `weir_call_free`. `WEIR_DRAINING` once a drain has begun; calls under way end well.
+//
+// Not checked, and undefined if it is not so:
+// `listener` must have the bytes that it says, `request` be as its fields say, `out` valid for writing, or NULL.
+enum weir_result weir_proxy_call(struct weir_proxy *proxy,
+                                 struct weir_str listener,
+                                 const struct weir_request *request,
+                                 struct weir_call **out);
+
+// Says step by step, a line each, where a request would go and why. Nothing is sent, and nothing is counted. Free the text
+// with `weir_bytes_free`.
+//
+// Not checked, and undefined if it is not so:
+// As for `weir_proxy_call`.
+enum weir_result weir_proxy_explain(struct weir_proxy *proxy,
+                                    struct weir_str listener,
+                                    const struct weir_request *request,
+                                    struct weir_bytes **out);
+
+// Sends a piece of the request's body. Waits while the proxy takes no more. `WEIR_FINISHED` if nobody takes it: see
+// `weir_call_response`.
+//
+// Not checked, and undefined if it is not so:
+// `data` must have `len` bytes.
+enum weir_result weir_call_send(struct weir_call *call,
+                                const uint8_t *data,
+                                size_t len);
+
+// The request's body is whole, with `count` trailers.
+//
+// Not checked, and undefined if it is not so:
+// `trailers` must have `count` fields, with texts that have the bytes that they say.
+enum weir_result weir_call_finish(struct weir_call *call, const struct weir_header *trailers, size_t count);
+
+// Waits up to `nanos` nanoseconds, or `WEIR_FOREVER`, for the response's head: its status and how many header fields it has,
+// which `weir_call_header` tells. Either may be NULL. Again, the same.
+//
+// Not checked, and undefined if it is not so:
+// `status` and `headers` must be valid for writing, or NULL.
+enum weir_result weir_call_response(struct weir_call *call,
+                                    uint64_t nanos,
+                                    uint32_t *status,
+                                    size_t *headers);
+
+// The header field at `index` of a response whose head has come; `WEIR_NONE` if there are not so many. Its texts live until
+// the call is freed.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be valid for writing, or NULL.
+enum weir_result weir_call_header(const struct weir_call *call,
+                                  size_t index,
+                                  struct weir_header *out);
+
+// Reads up to `size` bytes of the response's body to `buffer`, and how many to `count`: waits up to `nanos` nanoseconds, or
+// `WEIR_FOREVER`, for the first of them. `WEIR_NONE` when the body is whole. What is not read waits, and lets the upstream wait.
+//
+// Not checked, and undefined if it is not so:
+// `buffer` must have room for `size` bytes, `count` be valid for writing, or NULL.
+enum weir_result weir_call_read(struct weir_call *call,
+                                uint8_t *buffer,
+                                size_t size,
+                                size_t *count,
+                                uint64_t nanos);
+
+// The trailer at `index` of a response whose body is whole; `WEIR_NONE` if there are not so many. Its texts live until the
+// call is freed.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be valid for writing, or NULL.
+enum weir_result weir_call_trailer(const struct weir_call *call,
+                                   size_t index,
+                                   struct weir_header *out);
+
+// Gives a call up: what is under way is broken off, and whoever waits for it gets `WEIR_CANCELLED`.
+enum weir_result weir_call_cancel(struct weir_call *call);
+
+// Frees a call, and gives it up if it has not ended. NULL is allowed and does nothing.
+enum weir_result weir_call_free(struct weir_call *call);
+
+// Where a listener listens; with an empty name, the first of the config.
+//
+// Not checked, and undefined if it is not so:
+// `name` must have the bytes that it says; `out` must be valid for writing, or NULL.
+enum weir_result weir_proxy_listener(const struct weir_proxy *proxy,
+                                     struct weir_str name,
+                                     struct weir_address *out);
+
+// Where the admin page listens; `WEIR_NONE` if the config has none.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be valid for writing, or NULL.
+enum weir_result weir_proxy_admin(const struct weir_proxy *proxy, struct weir_address *out);
+
+// A stat, by Envoy's name: `cluster.backend.upstream_rq_total`. Slow: it adds up all stats.
+//
+// Not checked, and undefined if it is not so:
+// `name` must have the bytes that it says; `out` must be valid for writing, or NULL.
+enum weir_result weir_proxy_stat(const struct weir_proxy *proxy, struct weir_str name, uint64_t *out);
+
+// All stats, a line each, as Envoy's `/stats` has them. Free them with `weir_bytes_free`.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be valid for writing, or NULL.
+enum weir_result weir_proxy_stats(const struct weir_proxy *proxy, struct weir_bytes **out);
+
+// The config in force as JSON, in the shape of Envoy's `/config_dump`. Free it with `weir_bytes_free`.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be valid for writing, or NULL.
+enum weir_result weir_proxy_config_dump(const struct weir_proxy *proxy, struct weir_bytes **out);
+
+// Writes what was recorded (`options.record_folder`) to files, and says which, a path a line. Free that with
+// `weir_bytes_free`. `weir replay` and `weir_replay_open` take the files. Credentials of requests are in them.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be valid for writing, or NULL.
+enum weir_result weir_proxy_write_input_logs(struct weir_proxy *proxy,
+                                             struct weir_bytes **out);
+
+// Begins a drain and returns at once: listeners take what the kernel has queued for them and close, what is under way ends,
+// and after `options.drain_time` what is left is cut. See `weir_proxy_wait` and `weir_proxy_on_end`. Again, it changes
+// nothing.
+enum weir_result weir_proxy_drain(struct weir_proxy *proxy);
+
+// Waits up to `nanos` nanoseconds, or `WEIR_FOREVER`, until the proxy has ended, by a drain or a stop. `cut`, unless NULL,
+// gets how many exchanges were cut. `WEIR_TIMED_OUT` if it has not; `WEIR_FAILED` if it ended by a bug of ours.
+//
+// Not checked, and undefined if it is not so:
+// `cut` must be valid for writing, or NULL.
+enum weir_result weir_proxy_wait(struct weir_proxy *proxy,
+                                 uint64_t nanos,
+                                 uint32_t *cut);
+
+// Calls `call` once, when the proxy has ended: on the proxy's thread, or on this one if it has ended already. From it, functions
+// that would wait for the proxy get `WEIR_OWN_THREAD`; do not free the proxy there.
+//
+// Not checked, and undefined if it is not so:
+// `call` must be callable with `data` on another thread until then.
+enum weir_result weir_proxy_on_end(struct weir_proxy *proxy,
+                                   weir_end_fn call,
+                                   void *data);
+
+// Ends the proxy now: what is under way is cut. Returns when all its threads have ended. The handle is still to be freed.
+enum weir_result weir_proxy_stop(struct weir_proxy *proxy);
+
+// Stops the proxy if it has not ended, and frees it. NULL is allowed and does nothing. Calls that other threads are in end
+// first; calls through it (`weir_call`) are to be freed on their own.
+enum weir_result weir_proxy_free(struct weir_proxy *proxy);
+
+// Starts a proxy from Envoy's v3 bootstrap, as YAML or JSON. When it returns, everything listens; a port of 0 takes any
+// that is free: see `weir_proxy_listener`. `file` is the name that findings use. `options` may be NULL.
+//
+// `diagnostics`, unless NULL, gets what was found in the config, with `WEIR_OK` and with `WEIR_CONFIG_REFUSED`; it is NULL
+// otherwise. On any failure nothing is left open.
+//
+// The proxy never touches signals, the environment, stdout or stderr; only access logs that the config sends there. Access
+// logs aside, it says what it has to say to `options.log`. Any thread. End it with `weir_proxy_free`.
+//
+// Not checked, and undefined if it is not so:
+// The texts must have the bytes that they say; `options` must be of the size that it says; `out` and `diagnostics` must be
+// valid for writing, or NULL.
+enum weir_result weir_proxy_start(struct weir_str config,
+                                  struct weir_str file,
+                                  const struct weir_proxy_options *options,
+                                  struct weir_proxy **out,
+                                  struct weir_diagnostics **diagnostics);
+
+// As `weir_proxy_start`, with the config in the file at `path`.
+//
+// Not checked, and undefined if it is not so:
+// As for `weir_proxy_start`.
+enum weir_result weir_proxy_start_file(struct weir_str path,
+                                       const struct weir_proxy_options *options,
+                                       struct weir_proxy **out,
+                                       struct weir_diagnostics **diagnostics);
+
+// Goes on with another config. Returns once it is in force. Exchanges under way keep the one that they began with; listeners
+// that leave take what the kernel has accepted for them. On any failure nothing has changed. `diagnostics` as for
+// `weir_proxy_start`.
+//
+// Not checked, and undefined if it is not so:
+// The texts must have the bytes that they say; `diagnostics` must be valid for writing, or NULL.
+enum weir_result weir_proxy_update(struct weir_proxy *proxy,
+                                   struct weir_str config,
+                                   struct weir_str file,
+                                   struct weir_diagnostics **diagnostics);
 
 // Reads the head of an input log, which is copied, and makes the engine that it begins with. If `explain` is not 0, each
 // decision is told as `WEIR_EVENT_STEP`.

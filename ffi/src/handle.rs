@@ -76,6 +76,10 @@ objects! {
     Bytes(crate::memory::BytesObject) = "weir_bytes",
     Engine(crate::engine::EngineObject) = "weir_engine",
     Replay(crate::replay::ReplayObject) = "weir_replay",
+    #[cfg(feature = "proxy")]
+    Proxy(crate::proxy::ProxyObject) = "weir_proxy",
+    #[cfg(feature = "proxy")]
+    Call(crate::proxy::CallObject) = "weir_call",
 }
 
 impl fmt::Debug for Held {
@@ -180,6 +184,22 @@ pub(crate) fn with<O: Object, R>(handle: usize, work: impl FnOnce(&mut O) -> Res
     let name = held.name();
     match O::peek(&mut held) {
         Some(object) => work(object),
+        None => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("this is a {name}, not a {}", O::NAME))),
+    }
+}
+
+/// As [`with`], of an object that many threads may use: a call waits for another that looks it up.
+#[cfg(feature = "proxy")]
+pub(crate) fn shared<O: Object, R>(handle: usize, work: impl FnOnce(&mut O) -> R) -> Result<R, Fault> {
+    let (_, slot, generation) = find::<O>(handle)?;
+    // Whoever holds it only looks it up: nothing can panic there, and nobody waits long.
+    let mut held = slot.held.lock().unwrap_or_else(PoisonError::into_inner);
+    if slot.generation.load(Ordering::Acquire) != generation {
+        return Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("the {} was freed already", O::NAME)));
+    }
+    let name = held.name();
+    match O::peek(&mut held) {
+        Some(object) => Ok(work(object)),
         None => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("this is a {name}, not a {}", O::NAME))),
     }
 }

@@ -11,5 +11,7 @@ pub mod config;
 pub mod engine;
 pub mod handle;
 pub mod memory;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod replay;
 pub mod result;

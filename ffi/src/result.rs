@@ -58,6 +58,33 @@ pub enum weir_result {
     WEIR_BAD_LOG = 206,
     /// The replay decided something else than was recorded.
     WEIR_DIVERGED = 207,
+
+    /// An address cannot be listened on.
+    WEIR_LISTEN_FAILED = 300,
+    /// A name of the config does not resolve.
+    WEIR_RESOLVE_FAILED = 301,
+    /// A file or folder cannot be opened or made.
+    WEIR_FILE_FAILED = 302,
+    /// The system refuses something else.
+    WEIR_SYSTEM_FAILED = 303,
+    /// The proxy has drained, failed or was stopped: it does nothing more.
+    WEIR_ENDED = 304,
+    /// The proxy drains: nothing new begins.
+    WEIR_DRAINING = 305,
+    /// The call came from one of the proxy's own threads (a callback), which it would have waited for.
+    WEIR_OWN_THREAD = 306,
+    /// It takes longer than was to be waited; it goes on.
+    WEIR_TIMED_OUT = 307,
+    /// A worker of the proxy has panicked: a bug of ours. The proxy has ended.
+    WEIR_FAILED = 308,
+    /// The exchange was broken off: by the upstream, a deadline of the config, a drain's deadline, or a stop.
+    WEIR_CALL_RESET = 309,
+    /// The call was cancelled.
+    WEIR_CANCELLED = 310,
+    /// The listener takes no call now.
+    WEIR_CALL_REFUSED = 311,
+    /// Nobody takes more of the request's body: it was finished, or the response came first.
+    WEIR_FINISHED = 312,
 }
 
 /// What went wrong: the number for programs and the words for people.
@@ -157,6 +184,19 @@ pub extern "C" fn weir_result_name(result: u32) -> *const c_char {
         205 => b"WEIR_NO_STAT\0",
         206 => b"WEIR_BAD_LOG\0",
         207 => b"WEIR_DIVERGED\0",
+        300 => b"WEIR_LISTEN_FAILED\0",
+        301 => b"WEIR_RESOLVE_FAILED\0",
+        302 => b"WEIR_FILE_FAILED\0",
+        303 => b"WEIR_SYSTEM_FAILED\0",
+        304 => b"WEIR_ENDED\0",
+        305 => b"WEIR_DRAINING\0",
+        306 => b"WEIR_OWN_THREAD\0",
+        307 => b"WEIR_TIMED_OUT\0",
+        308 => b"WEIR_FAILED\0",
+        309 => b"WEIR_CALL_RESET\0",
+        310 => b"WEIR_CANCELLED\0",
+        311 => b"WEIR_CALL_REFUSED\0",
+        312 => b"WEIR_FINISHED\0",
         _ => b"unknown\0",
     };
     name.as_ptr().cast()
