@@ -90,6 +90,8 @@ plants! {
     ResetLeaksSlot,
     /// A filter chain serves the names beside its own, too.
     SniWrongChain,
+    /// A filter's resume is lost if the request body ended meanwhile.
+    ResumeLostAtEnd,
 }
 
 /// Whether this fault is planted.

@@ -2,8 +2,8 @@
 
 use super::{Action, Engine};
 use crate::connection::{Connection, UpstreamPhase};
-use crate::exchange::{Exchange, ExchangeDeadline, Plan, ResponsePhase, outbound};
-use crate::filter::FilterContext;
+use crate::exchange::{Exchange, ExchangeDeadline, Item, Plan, ResponsePhase, outbound};
+use crate::filter::Side;
 use crate::http::validate::list;
 use crate::http::{Name, NameSet, Version};
 use crate::http1::body::Decoder;
@@ -47,16 +47,21 @@ impl Engine {
         conn.last |= !keeps_alive(exchange, framing);
         conn.body = Decoder::new(framing);
         conn.phase = UpstreamPhase::Body(id);
-        self.answer(conn_id, id, framing, now);
+        self.answer(id, framing, now);
         let ended =
             matches!(self.connections.get(conn_id), Some(Connection::Upstream(conn)) if conn.body.is_done() && conn.exchange() == Some(id));
-        if ended && self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.conn == Some(conn_id) && !exchange.tunnel) {
+        if ended
+            && self
+                .exchanges
+                .get(id)
+                .is_some_and(|exchange| exchange.attempt.conn == Some(conn_id) && !exchange.tunnel && !exchange.holds_switch())
+        {
             self.response_end(id, conn_id, clean, now);
         }
     }
 
     /// The head of an answer is there, from an upstream that speaks either version: retried, or sent on.
-    pub(super) fn answer(&mut self, conn_id: ConnId, id: ExchangeId, framing: Framing, now: Instant) {
+    pub(super) fn answer(&mut self, id: ExchangeId, framing: Framing, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let switching = exchange.switches_protocol();
         exchange.record.response_start = Some(now);
@@ -68,7 +73,7 @@ impl Engine {
         }
         self.release_retry(id);
         if switching {
-            return self.start_tunnel(conn_id, id, now);
+            return self.start_tunnel(id, now);
         }
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.record.details = Cow::Borrowed("via_upstream");
@@ -141,21 +146,34 @@ impl Engine {
         true
     }
 
-    /// Sends a response head to the client: the last step for upstream and local answers alike.
+    /// A response head is there, from the upstream or our own.
     pub(super) fn respond(&mut self, id: ExchangeId, framing: Framing, now: Instant) {
+        self.respond_with(id, framing, false, now);
+    }
+
+    /// As [`Self::respond`]; `switches` if both sides only carry bytes from here on.
+    pub(super) fn respond_with(&mut self, id: ExchangeId, framing: Framing, switches: bool, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        let downstream = exchange.downstream;
         // What header templates may ask for.
         exchange.record.status = exchange.response.status;
         exchange.record.end = Some(now);
         outbound::edit_response(exchange);
-        if !exchange.filters.is_empty() {
-            let manager = std::sync::Arc::clone(&exchange.manager);
-            let names = crate::exchange::names(&manager, exchange.found);
-            let mut context = FilterContext { record: &exchange.record, rng: &mut self.random.filter, names };
-            for filter in exchange.filters.iter_mut().rev() {
-                filter.response_head(&exchange.request, &mut exchange.response, &mut context);
+        match (exchange.filters.is_some(), switches) {
+            (false, false) => self.send_head(id, framing, now),
+            (false, true) => self.open_tunnel(id, now),
+            (true, _) => {
+                let alone = !switches && matches!(framing, Framing::Empty | Framing::Length(0));
+                self.filter(id, Side::Response, Item::Head { framing, switches, alone }, now);
             }
+        }
+    }
+
+    /// Sends a response head to the client: the last step for upstream and local answers alike.
+    pub(super) fn send_head(&mut self, id: ExchangeId, framing: Framing, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let downstream = exchange.downstream;
+        if exchange.filters.is_some() {
+            outbound::restore_response_framing(exchange, framing);
         }
         let draining = self.is_draining_connection(downstream);
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
@@ -194,11 +212,21 @@ impl Engine {
         if let Some(idle) = exchange.timeouts.per_try_idle {
             exchange.deadlines.set(ExchangeDeadline::PerTryIdle, now + idle, exchange.owner, &mut self.timers);
         }
+        match exchange.is_filtered(Side::Response) {
+            true => self.filter(id, Side::Response, Item::Piece(piece), now),
+            false => drop(self.pass_response(id, piece)),
+        }
+    }
+
+    /// A piece of a response body goes to the client; answers whether the upstream has to wait.
+    pub(super) fn pass_response(&mut self, id: ExchangeId, piece: Bytes) -> bool {
+        let Some(exchange) = self.exchanges.get(id) else { return false };
         let limit = exchange.manager.buffer_limit;
-        let waiting = self.send_response_piece(id, piece);
-        if crate::buffer::above_high(waiting, limit) {
+        let full = crate::buffer::above_high(self.send_response_piece(id, piece), limit);
+        if full {
             self.pause_response(id);
         }
+        full
     }
 
     /// Sends a piece of a response body to the client; answers how much waits to be sent.
@@ -212,7 +240,9 @@ impl Engine {
     pub(super) fn response_end(&mut self, id: ExchangeId, conn_id: ConnId, clean: bool, now: Instant) {
         let request_done = self.exchanges.get_mut(id).is_some_and(|exchange| {
             exchange.record.response_end = Some(now);
-            exchange.request_done
+            // A filter that keeps the answer is not the upstream's fault.
+            exchange.deadlines.clear(ExchangeDeadline::Route);
+            exchange.request_passed()
         });
         let carrier = self.detach(id);
         if let Some(stream) = carrier.and_then(|carrier| carrier.stream) {
@@ -233,6 +263,14 @@ impl Engine {
 
     /// Ends the body towards the client, and the exchange.
     pub(super) fn finish_body(&mut self, id: ExchangeId, now: Instant) {
+        match self.exchanges.get(id).is_some_and(|exchange| exchange.is_filtered(Side::Response)) {
+            true => self.filter(id, Side::Response, Item::End, now),
+            false => self.pass_response_end(id, now),
+        }
+    }
+
+    /// The end of the response goes to the client.
+    pub(super) fn pass_response_end(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         if let ResponsePhase::Body(coding) = exchange.phase {
             self.write_response_end(id, coding);
@@ -304,6 +342,9 @@ impl Engine {
         }
         let Some(mut exchange) = self.exchanges.remove(id) else { return };
         exchange.record.end = Some(now);
+        if let Some(mut filters) = exchange.filters.take() {
+            filters.iter_mut().for_each(|filter| filter.finished(&exchange.record));
+        }
         let stats = &exchange.manager.stats;
         if !(is_planted(Plant::GaugeLeak) && exchange.attempt.cluster.is_none()) {
             stats.dec(HttpStat::RqActive);

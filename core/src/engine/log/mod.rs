@@ -11,6 +11,7 @@
 //! pieces, of samples: see [`sample`](crate::digest::sample)), and a replay puts zeros in their place. The digest takes in heads, framing, actions and events byte for byte, and bodies by their
 //! length, so it is the same with and without them.
 
+mod filter;
 mod format;
 mod reading;
 mod recorder;
@@ -24,7 +25,7 @@ pub use replay::{Replay, Summary};
 use crate::time::Duration;
 
 /// The version of the format that this build reads and writes.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// Why a log cannot be replayed, or not to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
