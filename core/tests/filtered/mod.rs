@@ -9,6 +9,7 @@ use http::{Request, Response};
 use script::Seen;
 use std::sync::Arc;
 use weir_core::config::v3;
+use weir_core::engine::log::{RecordOptions, Replay};
 use weir_core::filter::{Resume, Side};
 use weir_core::http2::{Http2Options, Session, SessionEvent, StreamKey};
 use weir_core::id::{ConnId, ExchangeId};
@@ -55,7 +56,8 @@ impl End {
                     }
                     SessionEvent::Data { piece, .. } => self.came.body.extend_from_slice(&piece),
                     SessionEvent::End { .. } => self.came.ended = true,
-                    SessionEvent::Reset { .. } | SessionEvent::Closed { .. } => self.came.cut = true,
+                    // After a whole answer it only says that the rest of the request is of no interest.
+                    SessionEvent::Reset { .. } | SessionEvent::Closed { .. } => self.came.cut |= !self.came.ended,
                     SessionEvent::Interim { .. } => {}
                 }
             }
@@ -120,7 +122,8 @@ pub fn yaml(http2_up: bool, manager: &str, filters: &str) -> String {
     let log = "access_log: [{ name: l, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog, log_format: { text_format_source: { inline_string: \"%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\\n\" } } } }]\n";
     let routes = "[{ match: { prefix: / }, route: { cluster: u, timeout: 10s } }]";
     let more = if http2_up { options } else { "" };
-    let yaml = bootstrap_with(&format!("{log}stream_idle_timeout: 60s\n{manager}"), filters, routes, &format!("[{}]", cluster("u", 1, more)));
+    let yaml =
+        bootstrap_with(&format!("{log}stream_idle_timeout: 60s\n{manager}"), filters, routes, &format!("[{}]", cluster("u", 1, more)));
     yaml.replace("    - name: main\n", "    - name: main\n      per_connection_buffer_limit_bytes: 10000\n")
 }
 
@@ -130,17 +133,29 @@ impl World {
         let loaded = v3::load_with(&yaml(http2.1, manager, filters), "test.yaml", &[], &seen.registry());
         let config = Arc::new(loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)));
         let mut pair = Pair::with(config, Arc::default(), Cut::Whole);
+        // The script looks at bodies: without them a replay would take another turn.
+        pair.engine.start_recording(&RecordOptions { bodies: true, about: "test".into() }, pair.now);
         let conn = pair.connect();
         let session = http2.0.then(|| Session::client(&Http2Options::default()));
         World { pair, seen, http2, client: End::new(conn, session), host: None }
     }
 
     /// All versions, one after the other.
-    pub fn each(filters: &str, mut test: impl FnMut(World)) {
+    pub fn each(filters: &str, mut test: impl FnMut(&mut World)) {
         for http2 in VERSIONS {
             eprintln!("client speaks HTTP/{}, host HTTP/{}", 1 + u8::from(http2.0), 1 + u8::from(http2.1));
-            test(World::new(http2, "", filters));
+            let mut world = World::new(http2, "", filters);
+            test(&mut world);
+            world.replay();
         }
+    }
+
+    /// All that happened happens again.
+    fn replay(&mut self) {
+        let log = self.pair.engine.recorded().expect("a log");
+        let replay = Replay::open_with(log.to_bytes(), Seen::default().registry());
+        let summary = replay.and_then(|mut replay| replay.run()).unwrap_or_else(|error| panic!("{error}"));
+        assert!(summary.whole && summary.digest == log.digest, "{summary}");
     }
 
     /// Everybody says and hears what there is.
@@ -293,7 +308,10 @@ impl World {
     /// The client has received the whole of the host's answer, once; nothing is left.
     pub fn assert_answered(&mut self, body: &str) {
         let came = self.client();
-        assert_eq!((self.status(), String::from_utf8_lossy(&came.body).into_owned(), came.ended, came.cut), (200, body.to_owned(), true, false));
+        assert_eq!(
+            (self.status(), String::from_utf8_lossy(&came.body).into_owned(), came.ended, came.cut),
+            (200, body.to_owned(), true, false)
+        );
         self.pair.assert_quiet();
     }
 

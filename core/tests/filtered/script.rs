@@ -1,9 +1,7 @@
 //! A filter of the host's that does what its config says, and tells what it was shown.
 
 use std::sync::{Arc, Mutex};
-use weir_core::filter::{
-    Answer, FilterContext, FilterFactory, FilterId, FilterKind, Held, HttpFilter, Registry, Resume, Side, Verdict,
-};
+use weir_core::filter::{Answer, FilterContext, FilterFactory, FilterId, FilterKind, Held, HttpFilter, Registry, Resume, Side, Verdict};
 use weir_core::http::{Fields, RequestHead, ResponseHead};
 use weir_core::record::Record;
 
