@@ -98,6 +98,22 @@ impl Engine {
             }
         }
         self.step(id, now, |_, exchange| format!("filter {} lets the {} wait", name_of(exchange, index), word(side)));
+        if side == Side::Request {
+            self.ask_for_body(id);
+        }
+    }
+
+    /// A filter waits for a body that the client keeps until somebody wants it: we do (RFC 9110 section 10.1.1).
+    fn ask_for_body(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let gathers = exchange.filters.as_ref().is_some_and(|filters| filters.is_gathering(Side::Request));
+        let expects = exchange.request.fields.get_named(b"expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+        if gathers && expects && !exchange.request_done {
+            exchange.request.fields.remove_named(b"expect");
+            exchange.response.clear();
+            exchange.response.status = 100;
+            self.send_interim(id);
+        }
     }
 
     /// Bounds what waits: its source waits too, or if it is to be seen whole, there is too much of it.

@@ -85,6 +85,15 @@ impl Engine {
     pub(super) fn interim_response(&mut self, conn_id: ConnId, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         super::request::touch(exchange, &mut self.timers, now);
+        self.send_interim(id);
+        if self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.stream.is_none()) {
+            self.await_next_head(conn_id, id);
+        }
+    }
+
+    /// Sends the interim response that the exchange has.
+    pub(super) fn send_interim(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let (downstream, limit) = (exchange.downstream, exchange.manager.buffer_limit);
         exchange.response.fields.remove_all(NOT_IN_INTERIM);
         if let Some(stream) = exchange.stream {
@@ -101,9 +110,6 @@ impl Engine {
             if crate::buffer::above_high(client.wire.out.len(), limit) {
                 self.pause_response(id);
             }
-        }
-        if self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.stream.is_none()) {
-            self.await_next_head(conn_id, id);
         }
     }
 

@@ -20,6 +20,9 @@ const PIECE_COST: usize = 64;
 /// Shorter pieces are copied: a slice would pin the whole block that it was read into.
 const COPY_LIMIT: usize = 16 * 1024;
 
+#[cfg(test)]
+mod tests;
+
 /// The filters of one exchange.
 #[derive(Debug)]
 pub struct Filters {

@@ -140,7 +140,8 @@ impl World {
         World { pair, seen, http2, client: End::new(conn, session), host: None }
     }
 
-    /// All versions, one after the other.
+    /// All versions, one after the other; a failing test says which.
+    #[allow(clippy::print_stderr)]
     pub fn each(filters: &str, mut test: impl FnMut(&mut World)) {
         for http2 in VERSIONS {
             eprintln!("client speaks HTTP/{}, host HTTP/{}", 1 + u8::from(http2.0), 1 + u8::from(http2.1));
