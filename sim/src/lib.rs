@@ -15,6 +15,7 @@ pub mod client;
 pub mod config;
 pub mod event;
 pub mod fault;
+pub mod filters;
 pub mod fuzz;
 pub mod link;
 pub mod observe;

@@ -6,6 +6,7 @@ use crate::client;
 use crate::config::{self, Settings};
 use crate::event::{MS, SECOND, Time};
 use crate::fault::{Fault, blackhole, dns, refuse, storm};
+use crate::filters::Filters;
 use crate::link::Law;
 use crate::observe::Ledger;
 use crate::peer::Peer;
@@ -85,6 +86,10 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
     let mut http2 = Rng::new(seed.fork("http2"));
     settings.versions = Versions::draw(clusters, &mut http2);
     let versions = settings.versions.clone();
+    // A filter that waits would move every deadline that begins behind it.
+    if kind != Kind::Exact {
+        settings.filters = Filters::draw(&mut Rng::new(seed.fork("filter")));
+    }
     let early_drain = rng.below(3) == 0 || recipe.drain_after.is_some();
     let drain_at = if early_drain { rng.below(CALM / 4) } else { DRAIN };
     let drain_for = if rng.below(3) == 0 { 1 + rng.below(2 * SECOND) } else { 20 * SECOND };
@@ -179,7 +184,7 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
     // Later than any that was planned.
     let update = recipe.update_after.map(|events| (events, Cut::Config(5, settings.config(5))));
     let ips = |cluster: &Vec<SocketAddr>| cluster.iter().map(SocketAddr::ip).collect();
-    let world = World::new(Parts {
+    let mut world = World::new(Parts {
         seed,
         config,
         workers,
@@ -194,6 +199,7 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
         record: recipe.record.clone(),
         keeps_exchanges: false,
     });
+    world.filters = settings.filters.clone();
     (Scene { world, checks, end, about }, size)
 }
 
