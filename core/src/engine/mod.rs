@@ -11,6 +11,7 @@ mod chains;
 mod config;
 mod downstream;
 mod drain;
+mod ending;
 mod explain;
 mod failure;
 mod filtering;
