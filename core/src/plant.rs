@@ -102,6 +102,8 @@ plants! {
     UnverifiedHost,
     /// An end that TLS has not announced is taken for one that it has (in the runtime).
     CutTlsIsWhole,
+    /// A filter's resume is lost if the request body ended meanwhile.
+    ResumeLostAtEnd,
 }
 
 /// Whether this fault is planted.

@@ -3,6 +3,7 @@
 use crate::check::limits::Limits;
 use crate::check::once::RETRY_TRIES;
 use crate::event::{MS, Time};
+use crate::filters::Filters;
 use crate::tls::Tls;
 use crate::versions::Versions;
 use std::fmt::Write;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub versions: Versions,
     /// Who speaks TLS.
     pub tls: Tls,
+    /// Filters of the host's.
+    pub filters: Filters,
 }
 
 impl Settings {
@@ -82,6 +85,7 @@ impl Settings {
             per_try: (!generous && rng.below(3) == 0).then(|| (2 + rng.below(300)) * MS),
             versions,
             tls: Tls::default(),
+            filters: Filters::default(),
         }
     }
 
@@ -196,7 +200,7 @@ static_resources:
                 upgrade_configs: [{{ upgrade_type: websocket }}]
                 http2_protocol_options: {http2}
                 http_filters:
-                  - name: envoy.filters.http.router
+{filters}                  - name: envoy.filters.http.router
                     typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
                 route_config:
                   name: main
@@ -208,6 +212,7 @@ static_resources:
                       routes:
 {routes}
 "#,
+            filters = self.filters.yaml(),
             http2 = self.versions.of_clients(),
             idle = seconds(self.idle),
             per_client = match self.requests_per_client {
@@ -225,7 +230,7 @@ static_resources:
     /// If the loader refuses it: then either this file or the loader is wrong.
     pub fn config(&self, version: u64) -> Arc<Config> {
         let yaml = self.yaml(version);
-        let loaded = v3::load(&yaml, "world.yaml");
+        let loaded = v3::load_with(&yaml, "world.yaml", &[], &self.filters.registry());
         let faults: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
         Arc::new(loaded.config.unwrap_or_else(|| panic!("the world's config is refused:\n{}\n{yaml}", faults.join("\n"))))
     }
@@ -252,6 +257,7 @@ mod tests {
             let mut settings = Settings::draw(1 + (seed % 4) as usize, seed % 2 == 0, &mut rng);
             settings.versions = Versions::draw(settings.clusters.len(), &mut rng);
             settings.tls = Tls::draw(&mut settings.versions.clusters, &mut rng);
+            settings.filters = Filters::draw(&mut rng);
             assert_eq!(settings.config(seed % 3).clusters.len(), settings.clusters.len());
         }
     }

@@ -16,6 +16,7 @@ pub mod config;
 pub mod crypto;
 pub mod event;
 pub mod fault;
+pub mod filters;
 pub mod fuzz;
 pub mod link;
 pub mod observe;

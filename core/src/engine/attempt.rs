@@ -151,26 +151,29 @@ impl Engine {
             }
         }
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        if exchange.request_done {
+        if exchange.request_passed() {
             self.send_request_end(id, now);
         } else if let Some(conn) = exchange.attempt.conn {
+            let arriving = !exchange.request_done;
             self.queue_transmit(conn);
-            if !wait {
+            if arriving && !wait {
                 self.resume_request(id);
             }
         }
     }
 
-    /// Sends one piece of the body on.
-    pub(super) fn send_request_piece(&mut self, id: ExchangeId, piece: Bytes) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+    /// Sends one piece of the body on; answers whether the client has to wait.
+    pub(super) fn send_request_piece(&mut self, id: ExchangeId, piece: Bytes) -> bool {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return false };
         if exchange.attempt.conn.is_none() {
-            return;
+            return false;
         }
         exchange.body.sent(&piece);
-        if self.write_request(id, piece) {
+        let full = self.write_request(id, piece);
+        if full {
             self.pause_request(id);
         }
+        full
     }
 
     /// Sends the end of the request, if a connection carries it.

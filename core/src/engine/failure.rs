@@ -94,6 +94,10 @@ impl Engine {
             });
             return self.cut_response(id, now);
         }
+        // Filters have seen its head: no other can take its place but one of our own.
+        if exchange.filters.as_ref().is_some_and(|filters| filters.has_response()) {
+            return self.reply_to_failure(id, failure, now);
+        }
         if self.replay_on_fresh_connection(id, failure, now) {
             return;
         }

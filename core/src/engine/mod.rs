@@ -11,8 +11,10 @@ mod chains;
 mod config;
 mod downstream;
 mod drain;
+mod ending;
 mod explain;
 mod failure;
+mod filtering;
 mod lifetime;
 pub mod log;
 mod outputs;
@@ -44,6 +46,7 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::drain::{DrainPhase, DrainScope};
 use crate::exchange::Exchange;
+use crate::filter::{FilterId, Resume};
 use crate::id::{ClusterId, ConnId, ExchangeId, ListenerId, QueryId};
 use crate::map::Map;
 use crate::record::Addresses;
@@ -271,6 +274,17 @@ impl Engine {
     pub fn handle_config(&mut self, config: Arc<Config>, now: Instant) {
         let given = Arc::clone(&config);
         self.taped(|log| log.config(&given, now), |engine| engine.apply_config(config, now));
+    }
+
+    /// A filter that has paused an exchange is told what it waited for. If the exchange is gone, or does not wait for this
+    /// filter, that changes nothing.
+    pub fn handle_filter(&mut self, filter: FilterId, what: Resume, now: Instant) {
+        let given = self.is_taped().then(|| what.clone());
+        let write = |log: &mut log::Recorder| given.iter().for_each(|given| log.filter(filter, given, now));
+        self.taped(write, |engine| {
+            engine.resume_filter(filter, what, now);
+            engine.go_on(now);
+        });
     }
 
     /// Something is to be drained.

@@ -57,7 +57,7 @@ impl Engine {
             }
         } else {
             exchange.response.status = 200;
-            self.start_tunnel(conn_id, id, now);
+            self.start_tunnel(id, now);
         }
         // It may have closed its sending side while it waited.
         let half = matches!(self.connections.get(downstream), Some(Connection::Downstream(conn)) if conn.wire.eof && conn.version != Some(Version::Http2));

@@ -2,7 +2,8 @@
 
 use super::Engine;
 use crate::connection::Connection;
-use crate::exchange::{Failure, Refusal};
+use crate::exchange::{ExchangeDeadline, Failure, Item, Refusal};
+use crate::filter::Side;
 use crate::http::{Name, grpc};
 use crate::http1::Reject;
 use crate::http1::framing::Framing;
@@ -24,7 +25,7 @@ impl Engine {
         self.reply_with(id, status, &Bytes::new(), Cow::Borrowed(details), &[(b"location", location)], now);
     }
 
-    fn reply_with(
+    pub(super) fn reply_with(
         &mut self,
         id: ExchangeId,
         status: u16,
@@ -42,15 +43,28 @@ impl Engine {
         if exchange.manager.config.tcp {
             return self.cut_tcp(id, now);
         }
+        if let Some(filters) = &mut exchange.filters {
+            filters.begin_reply();
+            exchange.response_trailers.clear();
+            // It may take a while until the answer has passed filters: nothing else may begin meanwhile.
+            for why in [ExchangeDeadline::Route, ExchangeDeadline::Request, ExchangeDeadline::Backoff] {
+                exchange.deadlines.clear(why);
+            }
+        }
         exchange.response.clear();
         exchange.response.status = status;
+        let has = |name: &[u8]| extra.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
         let fields = &mut exchange.response.fields;
         for (name, value) in extra {
             fields.push(name, value);
         }
-        let is_grpc = status != 200 && extra.is_empty() && exchange.request.fields.get(Name::ContentType).is_some_and(grpc::is_grpc);
+        let is_grpc = status != 200
+            && !has(b"location")
+            && !has(b"upgrade")
+            && exchange.request.fields.get(Name::ContentType).is_some_and(grpc::is_grpc);
         let body = if is_grpc {
             exchange.response.status = 200;
+            fields.remove(Name::ContentType);
             fields.push(b"content-type", b"application/grpc");
             fields.push(b"grpc-status", if deadline { grpc::DEADLINE_EXCEEDED } else { grpc::status(status) });
             if !body.is_empty() {
@@ -69,12 +83,22 @@ impl Engine {
         if !trailers_only {
             fields.push(b"content-length", itoa::Buffer::new().format(body.len()).as_bytes());
         }
-        if !body.is_empty() {
+        if !body.is_empty() && !has(b"content-type") {
             fields.push(b"content-type", b"text/plain");
         }
+        let to_head = exchange.to_head;
         self.respond(id, Framing::Length(body.len() as u64), now);
-        self.send_response_piece(id, body);
+        if !body.is_empty() && !to_head {
+            self.reply_body(id, body, now);
+        }
         self.finish_body(id, now);
+    }
+
+    fn reply_body(&mut self, id: ExchangeId, body: Bytes, now: Instant) {
+        match self.exchanges.get(id).is_some_and(|exchange| exchange.is_filtered(Side::Response)) {
+            true => self.filter(id, Side::Response, Item::Piece(body), now),
+            false => drop(self.send_response_piece(id, body)),
+        }
     }
 
     /// A head, a body or a trailer section that breaks HTTP/1: the client is told, and its connection ends.

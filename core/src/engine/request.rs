@@ -5,8 +5,8 @@ use crate::cluster::{PoolKey, PoolKind};
 use crate::config::tls::NameByRequest;
 use crate::config::{Action as RouteAction, ClusterChoice, Forward, HostRewrite, Upgrade, UpstreamProtocol};
 use crate::connection::{Connection, DownstreamDeadline, DownstreamPhase};
-use crate::exchange::{Exchange, ExchangeDeadline, ResponsePhase, inbound, names, outbound};
-use crate::filter::{FilterContext, Verdict};
+use crate::exchange::{Exchange, ExchangeDeadline, Item, ResponsePhase, inbound, outbound};
+use crate::filter::Side;
 use crate::http::validate::list;
 use crate::http::{Name, NameSet, Version};
 use crate::http1::body::Decoder;
@@ -105,25 +105,12 @@ impl Engine {
         if let Err(refusal) = inbound::sanitize(exchange, &mut self.random.request_id) {
             return self.refuse(id, refusal, now);
         }
-        let filters = exchange.manager.config.filters.is_empty();
+        let unfiltered = exchange.manager.config.filters.is_empty();
         self.explain_request(id, now);
-        if !filters && self.run_filters(id, now) {
-            return;
+        match unfiltered {
+            true => self.route(id, now),
+            false => self.begin_filtering(id, now),
         }
-        self.route(id, now);
-    }
-
-    /// Runs the request through the filter chain; true if a filter answered.
-    fn run_filters(&mut self, id: ExchangeId, now: Instant) -> bool {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return true };
-        let manager = Arc::clone(&exchange.manager);
-        exchange.filters.extend(manager.config.filters.iter().map(|factory| factory.make()));
-        let mut context = FilterContext { record: &exchange.record, rng: &mut self.random.filter, names: names(&manager, None) };
-        let verdict = exchange.filters.iter_mut().map(|filter| filter.request_head(&mut exchange.request, &mut context));
-        let answer = verdict.into_iter().find(|verdict| *verdict != Verdict::Continue);
-        let Some(Verdict::Respond { status, body, details }) = answer else { return false };
-        self.reply(id, status, &body, details, now);
-        true
     }
 
     /// Finds the route and does what it says.
@@ -216,7 +203,7 @@ impl Engine {
         }
         outbound::prepare_request(exchange, exchange.timeouts.per_try.or(timeout));
         // The earliest deadline comes first: the others then need no entry in the queue.
-        if exchange.request_done {
+        if exchange.request_passed() {
             self.arm_route_timeout(id, now);
         }
         if let Some(exchange) = self.exchanges.get_mut(id) {
@@ -232,15 +219,24 @@ impl Engine {
         if exchange.phase == ResponsePhase::Done {
             return;
         }
-        match exchange.attempt.conn {
-            Some(_) => self.send_request_piece(id, piece),
-            None => {
-                exchange.body.hold(piece);
-                if exchange.body.is_full(exchange.manager.buffer_limit) {
-                    self.pause_request(id);
-                }
-            }
+        match exchange.is_filtered(Side::Request) {
+            true => self.filter(id, Side::Request, Item::Piece(piece), now),
+            false => drop(self.pass_request(id, piece)),
         }
+    }
+
+    /// A piece of the request body goes towards the upstream; answers whether the client has to wait.
+    pub(super) fn pass_request(&mut self, id: ExchangeId, piece: Bytes) -> bool {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return false };
+        if exchange.attempt.conn.is_some() {
+            return self.send_request_piece(id, piece);
+        }
+        exchange.body.hold(piece);
+        let full = exchange.body.is_full(exchange.manager.buffer_limit);
+        if full {
+            self.pause_request(id);
+        }
+        full
     }
 
     /// The request has arrived whole.
@@ -249,6 +245,15 @@ impl Engine {
         exchange.request_done = true;
         exchange.record.request_end = Some(now);
         exchange.deadlines.clear(ExchangeDeadline::Request);
+        match exchange.is_filtered(Side::Request) {
+            true => self.filter(id, Side::Request, Item::End, now),
+            false => self.pass_request_end(id, now),
+        }
+    }
+
+    /// The end of the request goes towards the upstream.
+    pub(super) fn pass_request_end(&mut self, id: ExchangeId, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
         if exchange.attempt.cluster.is_some() {
             self.arm_route_timeout(id, now);
         }
@@ -278,8 +283,10 @@ fn arm(exchange: &mut Exchange, forward: &Forward, timers: &mut crate::timer::Ti
     let manager = Arc::clone(&exchange.manager);
     let owner = exchange.owner;
     if let (Some(timeout), false) = (manager.config.request_timeout, exchange.request_done) {
-        exchange.deadlines.set(ExchangeDeadline::Request, now + timeout, owner, timers);
+        exchange.deadlines.set(ExchangeDeadline::Request, exchange.record.start + timeout, owner, timers);
     }
+    // A filter may have waited under the connection manager's: the route's takes its place.
+    exchange.deadlines.clear(ExchangeDeadline::Lifetime);
     let lifetime = grpc_timeout(exchange, forward).or(forward.max_stream_duration.unwrap_or(manager.config.max_stream_duration));
     if let Some(lifetime) = lifetime {
         exchange.deadlines.set(ExchangeDeadline::Lifetime, exchange.record.start + lifetime, owner, timers);

@@ -1,9 +1,9 @@
-//! From a response head to its last byte, and the end of the exchange.
+//! From a response head to its last byte. What ends an exchange is in [`super::ending`].
 
-use super::{Action, Engine};
+use super::Engine;
 use crate::connection::{Connection, UpstreamPhase};
-use crate::exchange::{Exchange, ExchangeDeadline, Plan, ResponsePhase, outbound};
-use crate::filter::FilterContext;
+use crate::exchange::{Exchange, ExchangeDeadline, Item, Plan, ResponsePhase, outbound};
+use crate::filter::Side;
 use crate::http::validate::list;
 use crate::http::{Name, NameSet, Version};
 use crate::http1::body::Decoder;
@@ -11,7 +11,6 @@ use crate::http1::encode;
 use crate::http1::framing::Framing;
 use crate::http1::{framing, parse};
 use crate::id::{ConnId, ExchangeId};
-use crate::limit;
 use crate::plant::{Plant, is_planted};
 use crate::record::Flags;
 use crate::stats::{ClusterStat, HttpStat, Timing};
@@ -47,16 +46,21 @@ impl Engine {
         conn.last |= !keeps_alive(exchange, framing);
         conn.body = Decoder::new(framing);
         conn.phase = UpstreamPhase::Body(id);
-        self.answer(conn_id, id, framing, now);
+        self.answer(id, framing, now);
         let ended =
             matches!(self.connections.get(conn_id), Some(Connection::Upstream(conn)) if conn.body.is_done() && conn.exchange() == Some(id));
-        if ended && self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.conn == Some(conn_id) && !exchange.tunnel) {
+        if ended
+            && self
+                .exchanges
+                .get(id)
+                .is_some_and(|exchange| exchange.attempt.conn == Some(conn_id) && !exchange.tunnel && !exchange.holds_switch())
+        {
             self.response_end(id, conn_id, clean, now);
         }
     }
 
     /// The head of an answer is there, from an upstream that speaks either version: retried, or sent on.
-    pub(super) fn answer(&mut self, conn_id: ConnId, id: ExchangeId, framing: Framing, now: Instant) {
+    pub(super) fn answer(&mut self, id: ExchangeId, framing: Framing, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let switching = exchange.switches_protocol();
         exchange.record.response_start = Some(now);
@@ -68,7 +72,7 @@ impl Engine {
         }
         self.release_retry(id);
         if switching {
-            return self.start_tunnel(conn_id, id, now);
+            return self.start_tunnel(id, now);
         }
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         exchange.record.details = Cow::Borrowed("via_upstream");
@@ -80,6 +84,15 @@ impl Engine {
     pub(super) fn interim_response(&mut self, conn_id: ConnId, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         super::request::touch(exchange, &mut self.timers, now);
+        self.send_interim(id);
+        if self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.stream.is_none()) {
+            self.await_next_head(conn_id, id);
+        }
+    }
+
+    /// Sends the interim response that the exchange has.
+    pub(super) fn send_interim(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let (downstream, limit) = (exchange.downstream, exchange.manager.buffer_limit);
         exchange.response.fields.remove_all(NOT_IN_INTERIM);
         if let Some(stream) = exchange.stream {
@@ -96,9 +109,6 @@ impl Engine {
             if crate::buffer::above_high(client.wire.out.len(), limit) {
                 self.pause_response(id);
             }
-        }
-        if self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.stream.is_none()) {
-            self.await_next_head(conn_id, id);
         }
     }
 
@@ -141,21 +151,34 @@ impl Engine {
         true
     }
 
-    /// Sends a response head to the client: the last step for upstream and local answers alike.
+    /// A response head is there, from the upstream or our own.
     pub(super) fn respond(&mut self, id: ExchangeId, framing: Framing, now: Instant) {
+        self.respond_with(id, framing, false, now);
+    }
+
+    /// As [`Self::respond`]; `switches` if both sides only carry bytes from here on.
+    pub(super) fn respond_with(&mut self, id: ExchangeId, framing: Framing, switches: bool, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        let downstream = exchange.downstream;
         // What header templates may ask for.
         exchange.record.status = exchange.response.status;
         exchange.record.end = Some(now);
         outbound::edit_response(exchange);
-        if !exchange.filters.is_empty() {
-            let manager = std::sync::Arc::clone(&exchange.manager);
-            let names = crate::exchange::names(&manager, exchange.found);
-            let mut context = FilterContext { record: &exchange.record, rng: &mut self.random.filter, names };
-            for filter in exchange.filters.iter_mut().rev() {
-                filter.response_head(&exchange.request, &mut exchange.response, &mut context);
+        match (exchange.filters.is_some(), switches) {
+            (false, false) => self.send_head(id, framing, now),
+            (false, true) => self.open_tunnel(id, now),
+            (true, _) => {
+                let alone = !switches && matches!(framing, Framing::Empty | Framing::Length(0));
+                self.filter(id, Side::Response, Item::Head { framing, switches, alone }, now);
             }
+        }
+    }
+
+    /// Sends a response head to the client: the last step for upstream and local answers alike.
+    pub(super) fn send_head(&mut self, id: ExchangeId, framing: Framing, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let downstream = exchange.downstream;
+        if exchange.filters.is_some() {
+            outbound::restore_response_framing(exchange, framing);
         }
         let draining = self.is_draining_connection(downstream);
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
@@ -194,11 +217,21 @@ impl Engine {
         if let Some(idle) = exchange.timeouts.per_try_idle {
             exchange.deadlines.set(ExchangeDeadline::PerTryIdle, now + idle, exchange.owner, &mut self.timers);
         }
+        match exchange.is_filtered(Side::Response) {
+            true => self.filter(id, Side::Response, Item::Piece(piece), now),
+            false => drop(self.pass_response(id, piece)),
+        }
+    }
+
+    /// A piece of a response body goes to the client; answers whether the upstream has to wait.
+    pub(super) fn pass_response(&mut self, id: ExchangeId, piece: Bytes) -> bool {
+        let Some(exchange) = self.exchanges.get(id) else { return false };
         let limit = exchange.manager.buffer_limit;
-        let waiting = self.send_response_piece(id, piece);
-        if crate::buffer::above_high(waiting, limit) {
+        let full = crate::buffer::above_high(self.send_response_piece(id, piece), limit);
+        if full {
             self.pause_response(id);
         }
+        full
     }
 
     /// Sends a piece of a response body to the client; answers how much waits to be sent.
@@ -212,7 +245,9 @@ impl Engine {
     pub(super) fn response_end(&mut self, id: ExchangeId, conn_id: ConnId, clean: bool, now: Instant) {
         let request_done = self.exchanges.get_mut(id).is_some_and(|exchange| {
             exchange.record.response_end = Some(now);
-            exchange.request_done
+            // A filter that keeps the answer is not the upstream's fault.
+            exchange.deadlines.clear(ExchangeDeadline::Route);
+            exchange.request_passed()
         });
         let carrier = self.detach(id);
         if let Some(stream) = carrier.and_then(|carrier| carrier.stream) {
@@ -233,98 +268,19 @@ impl Engine {
 
     /// Ends the body towards the client, and the exchange.
     pub(super) fn finish_body(&mut self, id: ExchangeId, now: Instant) {
+        match self.exchanges.get(id).is_some_and(|exchange| exchange.is_filtered(Side::Response)) {
+            true => self.filter(id, Side::Response, Item::End, now),
+            false => self.pass_response_end(id, now),
+        }
+    }
+
+    /// The end of the response goes to the client.
+    pub(super) fn pass_response_end(&mut self, id: ExchangeId, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         if let ResponsePhase::Body(coding) = exchange.phase {
             self.write_response_end(id, coding);
         }
         self.complete(id, now);
-    }
-
-    /// A response that was begun cannot be completed: the client must see that it is cut.
-    pub(super) fn cut_response(&mut self, id: ExchangeId, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        exchange.manager.stats.inc(HttpStat::RqReset);
-        exchange.manager.stats.inc(HttpStat::RqTxReset);
-        let (downstream, stream) = (exchange.downstream, exchange.stream);
-        let ended_by_close = exchange.is_ended_by_close();
-        self.end_exchange(id, now);
-        if let Some(stream) = stream {
-            return self.cut_stream(downstream, stream, h2::Reason::INTERNAL_ERROR, now);
-        }
-        let Some(Connection::Downstream(conn)) = self.connections.get_mut(downstream) else { return };
-        conn.last = true;
-        if ended_by_close {
-            self.out.actions.push_back(Action::Reset(downstream));
-            self.forget_downstream(downstream, now);
-        } else {
-            // Requests that wait behind this one must not turn the close into a reset: the client would lose what
-            // it was sent, and could not tell a cut answer from none.
-            self.finish_downstream(downstream, true, now);
-        }
-    }
-
-    /// The client is gone: whatever is under way for it ends.
-    pub(super) fn abandon(&mut self, id: ExchangeId, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        if !exchange.is_tunnel() {
-            exchange.record.flags.insert(Flags::DOWNSTREAM_TERMINATION);
-            exchange.record.details = Cow::Borrowed("downstream_remote_disconnect");
-            exchange.manager.stats.inc(HttpStat::RqRxReset);
-            if let Some(cluster) = exchange.attempt.cluster.and_then(|cluster| self.clusters.get(cluster)) {
-                cluster.stats.inc(ClusterStat::RqCancelled);
-            }
-        }
-        self.end_exchange(id, now);
-    }
-
-    /// The response is complete: ends the exchange and turns to the connection's next request.
-    pub(super) fn complete(&mut self, id: ExchangeId, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        exchange.phase = ResponsePhase::Done;
-        let (downstream, request_done, stream) = (exchange.downstream, exchange.request_done, exchange.stream);
-        self.end_exchange(id, now);
-        if let Some(stream) = stream {
-            return self.end_stream_down(downstream, stream, now);
-        }
-        self.next_request(downstream, request_done, now);
-    }
-
-    /// Lets go of everything the exchange holds, counts it, logs it.
-    pub(super) fn end_exchange(&mut self, id: ExchangeId, now: Instant) {
-        self.release_retry(id);
-        if let Some(carrier) = self.detach(id) {
-            if is_planted(Plant::AnswerToAnother) && carrier.stream.is_none() {
-                self.release_upstream(carrier.conn, now);
-            } else {
-                if let (Some(Connection::Upstream(conn)), None) = (self.connections.get_mut(carrier.conn), carrier.stream) {
-                    conn.phase = UpstreamPhase::Closed;
-                }
-                self.abort(carrier, now);
-            }
-        }
-        let Some(mut exchange) = self.exchanges.remove(id) else { return };
-        exchange.record.end = Some(now);
-        let stats = &exchange.manager.stats;
-        if !(is_planted(Plant::GaugeLeak) && exchange.attempt.cluster.is_none()) {
-            stats.dec(HttpStat::RqActive);
-        }
-        if exchange.is_tunnel() && !exchange.manager.config.tcp {
-            stats.dec(HttpStat::CxUpgradesActive);
-        }
-        if exchange.record.status > 0 {
-            stats.inc(HttpStat::RqCompleted);
-            stats.count_code(exchange.record.status);
-        }
-        stats.time(Timing::RqTime, now.since(exchange.record.start).as_millis() as u64);
-        self.log(&exchange);
-        self.explain_end(id, &exchange, now);
-        if let (Some(Connection::Downstream(conn)), None) = (self.connections.get_mut(exchange.downstream), exchange.stream) {
-            conn.exchange_alarm = exchange.deadlines.alarm();
-        }
-        exchange.body.clear();
-        if self.spare.len() < limit::SPARE_EXCHANGES {
-            self.spare.push(exchange);
-        }
     }
 }
 

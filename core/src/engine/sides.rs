@@ -4,6 +4,7 @@ use super::Engine;
 use crate::buffer::above_high;
 use crate::connection::Connection;
 use crate::exchange::outbound;
+use crate::filter::Side;
 use crate::http1::encode::{self, BodyCoding};
 use crate::http2::{StreamKey, head};
 use crate::id::{ConnId, ExchangeId};
@@ -60,7 +61,7 @@ impl Engine {
 
     /// Takes the client's body again.
     pub(super) fn resume_request(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get(id) else { return };
+        let Some(exchange) = self.exchanges.get(id).filter(|exchange| exchange.has_filter_room(Side::Request)) else { return };
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         let Some(stream) = stream else { return self.resume_downstream(downstream) };
         if is_planted(Plant::WindowNeverReopened) {
@@ -88,7 +89,7 @@ impl Engine {
 
     /// Takes the upstream's body again.
     pub(super) fn resume_response(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get(id) else { return };
+        let Some(exchange) = self.exchanges.get(id).filter(|exchange| exchange.has_filter_room(Side::Response)) else { return };
         let Some(upstream) = exchange.attempt.conn else { return };
         let Some(stream) = exchange.attempt.stream else { return self.resume_upstream(upstream) };
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(upstream) else { return };

@@ -96,7 +96,7 @@ impl Engine {
         let Some(Connection::Upstream(conn)) = self.connections.get_mut(conn_id) else { return false };
         let scheme = if conn.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let tunnels = protocol.is_some() || exchange.request.is_connect();
-        let whole = exchange.request_done && exchange.body.is_empty() && exchange.trailers.is_empty() && !tunnels;
+        let whole = exchange.request_passed() && exchange.body.is_empty() && exchange.trailers.is_empty() && !tunnels;
         let failure = match head::request(&exchange.request, protocol.as_deref(), scheme) {
             Err(_) => Some(Failure::Protocol),
             Ok(request) => {
@@ -245,7 +245,7 @@ impl Engine {
             Framing::Empty => Framing::Length(0),
             framing => framing,
         };
-        self.answer(conn, id, framing, now);
+        self.answer(id, framing, now);
         let still = self.exchanges.get(id).is_some_and(|exchange| exchange.attempt.stream == Some(stream));
         if end && still {
             self.stream_response_end(conn, stream, None, now);

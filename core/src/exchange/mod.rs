@@ -11,17 +11,20 @@
 mod attempt;
 mod body;
 pub mod client_cert;
+mod filters;
 pub mod inbound;
 pub mod outbound;
 mod retry;
 
 pub use attempt::Attempt;
 pub use body::RequestBody;
+pub use filters::{Filters, Item, Shown};
 pub use inbound::Refusal;
 pub use retry::{Failure, Plan, RetryState};
 
+use crate::buffer::below_low;
 use crate::config::{Config, Forward, HttpManager, Route, VirtualHost};
-use crate::filter::HttpFilter;
+use crate::filter::Side;
 use crate::format::Names;
 use crate::http::{Fields, RequestHead, ResponseHead};
 use crate::http1::encode::BodyCoding;
@@ -109,8 +112,8 @@ pub struct Exchange {
     pub found: Option<Found>,
     /// Which of the route's weighted clusters was drawn.
     pub weighted: Option<usize>,
-    /// HTTP filters, in order.
-    pub filters: Vec<Box<dyn HttpFilter>>,
+    /// Its HTTP filters, if there are any.
+    pub filters: Option<Box<Filters>>,
     /// The request.
     pub request: RequestHead,
     /// The response.
@@ -161,7 +164,7 @@ impl Exchange {
             manager,
             found: None,
             weighted: None,
-            filters: Vec::new(),
+            filters: None,
             request: RequestHead::default(),
             response: ResponseHead::default(),
             trailers: Fields::default(),
@@ -192,7 +195,7 @@ impl Exchange {
         self.manager = manager;
         self.found = None;
         self.weighted = None;
-        self.filters.clear();
+        self.filters = None;
         self.request.clear();
         self.response.clear();
         self.trailers.clear();
@@ -230,6 +233,28 @@ impl Exchange {
             None => self.response.status == 101,
             Some(_) => self.upgrade && success,
         }
+    }
+
+    /// Whether the request has arrived whole and has passed all filters.
+    pub fn request_passed(&self) -> bool {
+        self.request_done && !self.filters.as_ref().is_some_and(|filters| filters.holds(Side::Request))
+    }
+
+    /// Whether what comes on this side has to pass filters, or waits behind what is held there.
+    pub fn is_filtered(&self, side: Side) -> bool {
+        self.filters.as_ref().is_some_and(|filters| filters.is_concerned(side))
+    }
+
+    /// Whether filters hold a head that would make it a tunnel.
+    pub fn holds_switch(&self) -> bool {
+        self.filters.as_ref().is_some_and(|filters| filters.holds_switch())
+    }
+
+    /// Whether so little of this side is held by filters that its source may go on.
+    pub fn has_filter_room(&self, side: Side) -> bool {
+        let limit = self.manager.buffer_limit;
+        let has_room = |filters: &Filters| limit == 0 || below_low(filters.held_bytes(side), limit);
+        self.filters.as_ref().is_none_or(|filters| has_room(filters) && (side == Side::Request || !filters.holds_switch()))
     }
 
     /// Whether it carries an upgraded protocol's bytes.

@@ -152,6 +152,18 @@ pub fn edit_response(exchange: &mut Exchange) {
     }
 }
 
+/// How long a response is was the upstream's to say, or is ours, whatever filters did to its head.
+pub fn restore_response_framing(exchange: &mut Exchange, framing: Framing) {
+    let fields = &mut exchange.response.fields;
+    match framing {
+        Framing::Length(n) if fields.has(Name::ContentLength) && !exchange.to_head => {
+            fields.set(Name::ContentLength, itoa::Buffer::new().format(n).as_bytes());
+        }
+        Framing::Chunked | Framing::UntilClose => fields.remove(Name::ContentLength),
+        Framing::Empty | Framing::Length(_) => {}
+    }
+}
+
 /// The last touches: `date`, `server`, `via`, the id, and how body and connection end. Answers how the body
 /// is written and whether the connection can be used again.
 pub fn finish_response(exchange: &mut Exchange, framing: Framing, date: &[u8; 29], last: bool) -> (BodyCoding, bool) {

@@ -39,7 +39,8 @@ impl HttpFilter for Filter {
         Verdict::Continue
     }
 
-    fn response_head(&mut self, request: &RequestHead, head: &mut ResponseHead, context: &mut FilterContext<'_>) {
+    fn response_head(&mut self, request: &RequestHead, head: &mut ResponseHead, context: &mut FilterContext<'_>) -> Verdict {
         apply_response_edits(&self.0.response, request, head, context.record, context.names);
+        Verdict::Continue
     }
 }

@@ -10,6 +10,7 @@ use crate::client;
 use crate::config::{self, Settings};
 use crate::event::{MS, SECOND, Time};
 use crate::fault::{Fault, blackhole, dns, refuse, storm};
+use crate::filters::Filters;
 use crate::link::Law;
 use crate::observe::Ledger;
 use crate::recipe::Recipe;
@@ -87,6 +88,10 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
         settings.limits.clients = 10_000;
     }
     let versions = settings.versions.clone();
+    // A filter that waits would move every deadline that begins behind it.
+    if kind != Kind::Exact {
+        settings.filters = Filters::draw(&mut Rng::new(seed.fork("filter")));
+    }
     let early_drain = rng.below(3) == 0 || recipe.drain_after.is_some();
     let drain_at = if early_drain { rng.below(CALM / 4) } else { DRAIN };
     let drain_for = if rng.below(3) == 0 { 1 + rng.below(2 * SECOND) } else { 20 * SECOND };
@@ -202,7 +207,7 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
     let update = recipe.update_after.map(|events| (events, Cut::Config(5, settings.config(5))));
     let ips = |cluster: &Vec<SocketAddr>| cluster.iter().map(SocketAddr::ip).collect();
     let listeners = settings.tls.listeners().iter();
-    let world = World::new(Parts {
+    let mut world = World::new(Parts {
         seed,
         config,
         workers,
@@ -218,6 +223,7 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
         record: recipe.record.clone(),
         keeps_exchanges: false,
     });
+    world.filters = settings.filters.clone();
     (Scene { world, checks, end, about }, size)
 }
 

@@ -14,8 +14,10 @@ use weir_core::id::{ConnId, QueryId};
 impl World {
     /// Does what an engine says until it says nothing more.
     pub(super) fn drive(&mut self, node: usize) {
+        self.collect_waiting(node);
         while let Some(action) = self.nodes[node].engine.poll_action() {
             self.act(node, action);
+            self.collect_waiting(node);
         }
         while let Some(event) = self.nodes[node].engine.poll_event() {
             match event {
@@ -36,6 +38,14 @@ impl World {
         }
     }
 
+    /// Plans when filters of an engine are resumed that have begun to wait.
+    fn collect_waiting(&mut self, node: usize) {
+        for filter in self.filters.take_waiting() {
+            let wait = self.filter_rng.below(self.filters.longest + 1);
+            self.queue.push(self.now + wait, super::Step::Resume(node, filter));
+        }
+    }
+
     pub(super) fn act(&mut self, node: usize, action: Action) {
         match action {
             Action::Connect { conn, address, tls } => self.connect(node, conn, address, tls),
@@ -44,6 +54,7 @@ impl World {
                 for node in 0..self.nodes.len() {
                     let now = self.instant(node);
                     self.nodes[node].engine.handle_nudge(now);
+                    self.collect_waiting(node);
                 }
                 for other in (0..self.nodes.len()).filter(|other| *other != node) {
                     self.drive(other);

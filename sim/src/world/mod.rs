@@ -13,6 +13,7 @@ mod stream;
 use crate::check::{Check, Verdict};
 use crate::event::{Queue, Time};
 use crate::fault::Weather;
+use crate::filters::Filters;
 use crate::link::Law;
 use crate::observe::{Ledger, Observation};
 use crate::peer::{ConnNo, Input, Peer, PeerNo};
@@ -26,6 +27,7 @@ use weir_core::buffer::Outbox;
 use weir_core::config::Config;
 use weir_core::drain::DrainScope;
 use weir_core::engine::log::Log;
+use weir_core::filter::{FilterId, Resume};
 use weir_core::id::{ConnId, QueryId};
 use weir_core::rng::Rng;
 use weir_core::shared::Shared;
@@ -66,6 +68,7 @@ enum Step {
     /// DNS answers: to which engine, which query, about which of the names.
     Answer(usize, QueryId, usize),
     Plan(usize),
+    Resume(usize, FilterId),
 }
 
 /// A world.
@@ -96,6 +99,9 @@ pub struct World {
     outbox: Outbox,
     digest: Digest,
     steps: u64,
+    /// Filters that wait to be resumed.
+    pub filters: Filters,
+    filter_rng: Rng,
     /// Open connections, by cluster.
     to_hosts: Vec<usize>,
     from_clients: usize,
@@ -168,6 +174,8 @@ impl World {
             outbox: Outbox::default(),
             digest: Digest(0xcbf2_9ce4_8422_2325),
             steps: 0,
+            filters: Filters::default(),
+            filter_rng: Rng::new(parts.seed.fork("filters")),
             to_hosts: Vec::new(),
             from_clients: 0,
             security: parts.security,
@@ -304,6 +312,12 @@ impl World {
             }
             Step::Answer(node, query, cluster) => self.resolve(node, query, cluster),
             Step::Plan(index) => self.planned(index),
+            Step::Resume(node, filter) => {
+                let now = self.instant(node);
+                let what = Resume::Continue(bytes::Bytes::from_static(Filters::learned()));
+                self.nodes[node].engine.handle_filter(filter, what, now);
+                self.drive(node);
+            }
         }
     }
 

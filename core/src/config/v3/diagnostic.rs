@@ -85,6 +85,12 @@ impl<'a> Path<'a> {
         Path { parent: Some(self), segment: Segment::Index(index) }
     }
 
+    /// Whether it ends in `http_filters[...].typed_config`.
+    pub(super) fn is_http_filter_config(&self) -> bool {
+        let list = self.parent.and_then(|item| item.parent).map(|list| list.segment);
+        matches!((self.segment, list), (Segment::Field("typed_config"), Some(Segment::Field("http_filters"))))
+    }
+
     pub(super) fn key(&'a self, key: &'a str) -> Path<'a> {
         Path { parent: Some(self), segment: Segment::Key(key) }
     }

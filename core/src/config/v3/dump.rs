@@ -4,13 +4,18 @@ use super::diagnostic::{Findings, Path};
 use super::schema::Schema;
 use super::source;
 use super::typed::{Json, Message, Typer, Value};
+use crate::filter::Registry;
 use prost_reflect::Kind;
 
 /// The bootstrap in `text` as Envoy would dump it; `None` if it does not load.
 pub fn bootstrap_json(text: &str) -> Option<Json> {
     let (findings, schema) = (Findings::new(""), Schema);
     let descriptor = schema.message("envoy.config.bootstrap.v3.Bootstrap")?;
-    let message = Typer { schema: &schema, findings: &findings }.message(source::parse(text).0?, descriptor, &Path::ROOT)?;
+    let message = Typer { schema: &schema, findings: &findings, filters: &Registry::default() }.message(
+        source::parse(text).0?,
+        descriptor,
+        &Path::ROOT,
+    )?;
     Some(to_json(&message, None))
 }
 
@@ -71,6 +76,7 @@ fn value(value_: &Value, kind: Option<&Kind>) -> Json {
         Value::Message(message) => to_json(message, None),
         Value::Any(message) => to_json(message, Some(message.descriptor.full_name())),
         Value::Json(json) => json.clone(),
+        Value::Foreign(_) => Json::Null,
         Value::List(items) => Json::List(items.iter().map(|(item, _)| value(item, kind)).collect()),
         Value::Map(items) => Json::Object(items.iter().map(|(key, item, _)| (key.clone(), value(item, None))).collect()),
     }

@@ -242,6 +242,12 @@ fn read_filters(manager: &Reader<'_>) -> (Vec<Arc<dyn FilterFactory>>, bool) {
                 filter.error_with_help("name", "a filter is chosen by the type of its config, not by its name", help)
             };
         }
+        if let Some(foreign) = filter.foreign("typed_config") {
+            return match foreign.kind.configure(&name, &foreign.json) {
+                Ok(factory) => filters.push(factory),
+                Err(why) => filter.error("typed_config", why),
+            };
+        }
         filter.message("typed_config", |config| match config.type_name() {
             ROUTER => {
                 ended = true;

@@ -12,6 +12,7 @@ mod chain;
 mod cluster;
 mod diagnostic;
 mod dump;
+mod foreign;
 mod headers;
 mod http2;
 mod listener;
@@ -31,6 +32,7 @@ pub use dump::bootstrap_json;
 pub use typed::Json;
 
 use super::Config;
+use crate::filter::Registry;
 use diagnostic::{Findings, Path};
 use reader::Reader;
 use schema::Schema;
@@ -63,13 +65,19 @@ pub fn load(text: &str, file: &str) -> Loaded {
 /// As [`load`], for a config that follows one with these `sinks`: they keep their places, so that lines of
 /// exchanges that began before still go where they should.
 pub fn load_after(text: &str, file: &str, sinks: &[super::LogSink]) -> Loaded {
+    load_with(text, file, sinks, &Registry::default())
+}
+
+/// As [`load_after`], with filters of the host's own: an entry of `http_filters` whose `typed_config` has a registered
+/// `@type`, or is a `TypedStruct` with a registered `type_url`, is configured by its kind.
+pub fn load_with(text: &str, file: &str, sinks: &[super::LogSink], filters: &Registry) -> Loaded {
     let findings = Findings::new(file);
     let (root, faults) = source::parse(text);
     for fault in faults {
         findings.error(fault.pos, &Path::ROOT, fault.message);
     }
     let config = match root {
-        Some(root) if !findings.failed() => read(root, &findings, sinks),
+        Some(root) if !findings.failed() => read(root, &findings, sinks, filters),
         Some(_) => None,
         None => {
             if !findings.failed() {
@@ -98,7 +106,7 @@ pub fn load_secret(text: &str, file: &str, name: &str) -> (Option<super::tls::Se
     }
     let secret = root.filter(|_| !findings.failed()).and_then(|root| {
         let schema = Schema;
-        let typer = Typer { schema: &schema, findings: &findings };
+        let typer = Typer { schema: &schema, findings: &findings, filters: &Registry::default() };
         let message = typer.message(root, schema.message("envoy.service.discovery.v3.DiscoveryResponse")?, &Path::ROOT)?;
         let secret = tls::find_in_response(&Reader::new(&message, Path::ROOT, &findings), name);
         reader::report_unread(&message, &Path::ROOT, &findings);
@@ -107,10 +115,10 @@ pub fn load_secret(text: &str, file: &str, name: &str) -> (Option<super::tls::Se
     (secret.filter(|_| !findings.failed()), findings.into_sorted())
 }
 
-fn read(root: Node, findings: &Findings, sinks: &[super::LogSink]) -> Option<Config> {
+fn read(root: Node, findings: &Findings, sinks: &[super::LogSink], filters: &Registry) -> Option<Config> {
     let schema = Schema;
     let descriptor = schema.message("envoy.config.bootstrap.v3.Bootstrap")?;
-    let typer = Typer { schema: &schema, findings };
+    let typer = Typer { schema: &schema, findings, filters };
     let message = typer.message(root, descriptor, &Path::ROOT)?;
     let config = bootstrap::read(&Reader::new(&message, Path::ROOT, findings), sinks);
     reader::report_unread(&message, &Path::ROOT, findings);

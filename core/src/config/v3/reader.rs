@@ -2,6 +2,7 @@
 //! that Weir does not do, and is reported.
 
 use super::diagnostic::{Findings, Path, Pos, Severity};
+use super::foreign::Foreign;
 use super::typed::{Json, Message, Set, Value};
 use crate::config::tls::Place;
 use crate::time::Duration;
@@ -123,6 +124,14 @@ impl<'a> Reader<'a> {
     pub(super) fn json(&self, name: &str) -> Option<&'a Json> {
         match &self.set(name)?.value {
             Value::Json(json) => Some(json),
+            _ => None,
+        }
+    }
+
+    /// The config of a host's filter.
+    pub(super) fn foreign(&self, name: &str) -> Option<&'a Foreign> {
+        match &self.set(name)?.value {
+            Value::Foreign(foreign) => Some(foreign),
             _ => None,
         }
     }

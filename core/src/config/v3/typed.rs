@@ -2,8 +2,10 @@
 //! fault reported.
 
 use super::diagnostic::{Findings, Path, Pos, Severity, nearest};
+use super::foreign::Foreign;
 use super::schema::Schema;
 use super::source::{Key, Kind as Source, Node};
+use crate::filter::Registry;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use std::cell::Cell;
 
@@ -46,6 +48,8 @@ pub(super) enum Value {
     Any(Box<Message>),
     /// `Struct`, `Value` or `ListValue`.
     Json(Json),
+    /// An `Any` that holds the config of a host's filter.
+    Foreign(Foreign),
     List(Vec<(Value, Pos)>),
     Map(Vec<(String, Value, Pos)>),
 }
@@ -81,7 +85,7 @@ impl Value {
             Value::Enum(n) => *n == 0,
             Value::List(items) => items.is_empty(),
             Value::Map(items) => items.is_empty(),
-            Value::Duration(_) | Value::Message(_) | Value::Any(_) | Value::Json(_) => false,
+            Value::Duration(_) | Value::Message(_) | Value::Any(_) | Value::Json(_) | Value::Foreign(_) => false,
         }
     }
 }
@@ -90,6 +94,8 @@ impl Value {
 pub(super) struct Typer<'a> {
     pub(super) schema: &'a Schema,
     pub(super) findings: &'a Findings,
+    /// Filters of the host.
+    pub(super) filters: &'a Registry,
 }
 
 impl Typer<'_> {
@@ -348,6 +354,9 @@ impl Typer<'_> {
         let (key, type_node) = entries.remove(at);
         let type_path = path.field("@type");
         let (url, _) = self.scalar(&type_node, &type_path)?;
+        if let Some(foreign) = self.foreign(url, &entries, path) {
+            return Some(Value::Foreign(foreign));
+        }
         let name = url.rsplit_once('/').map_or(url, |(_, name)| name);
         let Some(descriptor) = self.schema.message(name) else {
             self.unknown_type(name, key.pos, &type_path);

@@ -4,6 +4,7 @@ use crate::cluster::Resolved;
 use crate::config::{LogSink, Source};
 use crate::drain::DrainScope;
 use crate::engine::{ConnectError, IoFault, Transport};
+use crate::filter::{FilterId, Resume};
 use crate::id::{ConnId, ListenerId, QueryId};
 use crate::record::Addresses;
 use crate::time::Wall;
@@ -51,6 +52,7 @@ tags! {
     ClientHello = 14, "a client's first bytes are seen";
     Secured = 15, "a TLS handshake is done";
     HandshakeFailed = 16, "a TLS handshake fails";
+    Filter = 17, "a filter is resumed";
 }
 
 /// One input, as it is read.
@@ -72,6 +74,7 @@ pub(super) enum Input {
     ClientHello { conn: ConnId, tls: bool, server_name: Option<Box<str>>, alpn: Vec<Vec<u8>> },
     Secured { conn: ConnId, tls: TlsInfo },
     HandshakeFailed(ConnId, TlsFault),
+    Filter(FilterId, Resume),
 }
 
 /// Bytes that the engine took.

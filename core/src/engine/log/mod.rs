@@ -11,6 +11,7 @@
 //! pieces, of samples: see [`sample`](crate::digest::sample)), and a replay puts zeros in their place. The digest takes in heads, framing, actions and events byte for byte, and bodies by their
 //! length, so it is the same with and without them.
 
+mod filter;
 mod format;
 mod reading;
 mod recorder;

@@ -158,6 +158,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
             Tag::End => Input::End { entries: self.number()?, digest: self.number()? },
             Tag::ClientHello => self.client_hello()?,
             Tag::Secured => Input::Secured { conn: self.conn()?, tls: self.tls_info()? },
+            Tag::Filter => self.filter()?,
             Tag::HandshakeFailed => Input::HandshakeFailed(self.conn()?, self.tls_fault()?),
         })
     }

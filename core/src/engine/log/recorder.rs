@@ -122,7 +122,7 @@ impl Recorder {
     }
 
     /// Begins an entry; its arguments follow.
-    fn begin(&mut self, tag: Tag, now: Instant) -> &mut Vec<u8> {
+    pub(super) fn begin(&mut self, tag: Tag, now: Instant) -> &mut Vec<u8> {
         self.open = true;
         self.entry = self.block.len();
         self.block.push(tag as u8);

@@ -7,6 +7,7 @@ use crate::buffer::Outbox;
 use crate::cluster::DnsError;
 use crate::config::{Config, Source, v3};
 use crate::engine::{Engine, Event};
+use crate::filter::Registry;
 use crate::listener::Hello;
 use crate::rng::Seed;
 use crate::shared::Shared;
@@ -25,6 +26,8 @@ pub struct Replay {
     events: Vec<Event>,
     /// Whether all entries were read.
     ended: bool,
+    /// The host's, for configs.
+    filters: Registry,
 }
 
 /// What a replay came to.
@@ -52,12 +55,21 @@ impl Replay {
     /// # Errors
     /// If it is no log, of another version, cut off, or has a config that this build refuses.
     pub fn open(log: Bytes) -> Result<Replay, LogError> {
+        Replay::open_with(log, Registry::default())
+    }
+
+    /// As [`Self::open`], for an engine that was run with these filters of its host. What they decide must follow from what
+    /// they are given, as everything here.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(log: Bytes, filters: Registry) -> Result<Replay, LogError> {
         let mut reader = Reader::new(log);
         let header = reader.header()?;
-        let config = load(&header.source)?;
+        let config = load(&header.source, &filters)?;
         let mut engine = Engine::new(config, Arc::new(Shared::default()), Seed(header.seed), header.now, header.wall);
         engine.start_replaying();
-        let mut replay = Replay { reader, header, engine, outbox: Outbox::default(), events: Vec::new(), ended: false };
+        let mut replay = Replay { reader, header, engine, outbox: Outbox::default(), events: Vec::new(), ended: false, filters };
         replay.drain_outputs();
         Ok(replay)
     }
@@ -179,7 +191,7 @@ impl Replay {
             Input::Eof(conn) => engine.handle_eof(conn, now),
             Input::Closed(conn, why) => engine.handle_closed(conn, why, now),
             Input::Resolved { query, result } => engine.handle_resolved(query, result.map_err(DnsError), now),
-            Input::Config(source) => engine.handle_config(load(&source)?, now),
+            Input::Config(source) => engine.handle_config(load(&source, &self.filters)?, now),
             Input::Drain(scope) => engine.handle_drain(scope, now),
             Input::Nudge => engine.handle_nudge(now),
             Input::Timeout => engine.handle_timeout(now),
@@ -194,6 +206,7 @@ impl Replay {
             }
             Input::Secured { conn, tls } => engine.handle_secured(conn, Arc::new(tls), now),
             Input::HandshakeFailed(conn, why) => engine.handle_handshake_failed(conn, why, now),
+            Input::Filter(filter, what) => engine.handle_filter(filter, what, now),
             Input::End { .. } => {}
         }
         Ok(true)
@@ -207,8 +220,8 @@ impl Replay {
     }
 }
 
-fn load(source: &Source) -> Result<Arc<Config>, LogError> {
-    let loaded = v3::load_after(&source.text, &source.file, &source.sinks);
+fn load(source: &Source, filters: &Registry) -> Result<Arc<Config>, LogError> {
+    let loaded = v3::load_with(&source.text, &source.file, &source.sinks, filters);
     let faults = || loaded.diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let Some(mut config) = loaded.config else { return Err(LogError::Config(faults())) };
     config.hostname = Arc::clone(&source.hostname);

@@ -96,7 +96,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
         })))
     }
 
-    fn bytes(&mut self) -> Read<Vec<u8>> {
+    pub(super) fn bytes(&mut self) -> Read<Vec<u8>> {
         let len = self.count(1)?;
         Ok(self.take(len)?.to_vec())
     }
