@@ -163,6 +163,7 @@ pub(crate) unsafe trait Versioned: Copy {
 
 macro_rules! versioned {
     ($type:ident, $first:expr) => {
+        const _: () = assert!($first <= std::mem::size_of::<$type>(), "no version can be larger than the last");
         // SAFETY: each is `repr(C)` and begins with `size`; zero is a value of all that follow.
         unsafe impl crate::memory::Versioned for $type {
             const NAME: &'static str = stringify!($type);

@@ -65,7 +65,7 @@ pub struct weir_proxy_options {
     /// Not 0: with the bytes of bodies, not only their lengths and digests.
     pub record_bodies: u32,
 }
-versioned!(weir_proxy_options, 104);
+versioned!(weir_proxy_options, 96);
 
 /// For `weir_proxy_options.workers`: as many as the hardware runs at once.
 pub const WEIR_ALL_PROCESSORS: u32 = u32::MAX;
