@@ -51,7 +51,10 @@ fn exponential(mean: Time, rng: &mut Rng) -> Time {
     (u128::from(mean) * log2 * LN_2 / (65_536 * 65_536)) as Time
 }
 
-/// Reads a duration: a number and `ns`, `us`, `ms`, `s`, `m` or `h`.
+/// The longest duration a file may name: a hundred of them added up still fit the clock.
+const LONGEST: u128 = 10_000 * 3_600_000_000_000;
+
+/// Reads a duration: a number and `ns`, `us`, `ms`, `s`, `m` or `h`, at most 10,000 hours.
 pub fn duration(text: &str) -> Result<Time, String> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -67,9 +70,13 @@ pub fn duration(text: &str) -> Result<Time, String> {
     };
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     let digits = part.len().min(9);
-    let parsed = format!("{whole}{}", &part[..digits]).parse::<u128>().ok();
-    let nanos = parsed.map(|parsed| parsed * u128::from(unit) / 10u128.pow(digits as u32));
-    nanos.and_then(|nanos| Time::try_from(nanos).ok()).ok_or_else(|| format!("`{text}` is not a duration: write a number before the unit"))
+    let digits_only = format!("{whole}{}", &part[..digits]);
+    if digits_only.is_empty() || digits_only.contains('.') {
+        return Err(format!("`{text}` is not a duration: write a number before the unit"));
+    }
+    let nanos = digits_only.parse::<u128>().ok().and_then(|number| number.checked_mul(u128::from(unit)));
+    let nanos = nanos.map(|nanos| nanos / 10u128.pow(digits as u32)).filter(|nanos| *nanos <= LONGEST);
+    nanos.and_then(|nanos| Time::try_from(nanos).ok()).ok_or_else(|| format!("`{text}` is too long: at most 10000h"))
 }
 
 impl FromStr for Law {
@@ -125,6 +132,11 @@ mod tests {
         assert_eq!("2s..1s".parse::<Law>(), Err("`2s..1s` ends before it begins".to_owned()));
         assert!("10".parse::<Law>().unwrap_err().contains("write a number and ns"));
         assert!("ms".parse::<Law>().unwrap_err().contains("write a number before"));
+        assert_eq!(duration("10000h"), Ok(36_000_000_000_000_000));
+        for long in ["10000.1h", "18446744073709551616ns", "33333333333333333333333333333333333333s", &format!("{}s", "9".repeat(60))] {
+            assert!(duration(long).unwrap_err().ends_with("is too long: at most 10000h"), "{long}");
+        }
+        assert!(duration("1.2.3s").unwrap_err().contains("write a number before"));
         let mut rng = Rng::new(Seed(4));
         assert!((0..1000).all(|_| (5..=9).contains(&Law::Even(5, 9).draw(&mut rng))));
     }
