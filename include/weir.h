@@ -184,7 +184,7 @@ typedef enum weir_action_kind {
     WEIR_ACTION_CONNECT = 1,
     // There is something to send: call `weir_engine_transmit` until it has nothing.
     WEIR_ACTION_TRANSMIT = 2,
-    // Read (again), and first offer what was left.
+    // Read (again), and first offer what was left (if the host keeps it: see `weir_engine_recv`).
     WEIR_ACTION_READ = 3,
     // Stop reading.
     WEIR_ACTION_PAUSE = 4,
@@ -256,16 +256,6 @@ typedef struct weir_proxy weir_proxy;
 // An input log and an engine that lives through it again.
 typedef struct weir_replay weir_replay;
 
-// A text: UTF-8, with its length. It needs no zero byte at its end. NULL with length 0 is the empty text.
-//
-// Given to a function, it must live until that returns. Given by one, it lives as long as that says.
-typedef struct weir_str {
-    // Where it begins.
-    const char *data;
-    // How many bytes it has.
-    size_t len;
-} weir_str;
-
 // An IP address and a port.
 typedef struct weir_address {
     // 4 for IPv4, 6 for IPv6.
@@ -275,6 +265,16 @@ typedef struct weir_address {
     // In the order of the network; IPv4 has the first four.
     uint8_t ip[16];
 } weir_address;
+
+// A text: UTF-8, with its length. It needs no zero byte at its end. NULL with length 0 is the empty text.
+//
+// Given to a function, it must live until that returns. Given by one, it lives as long as that says.
+typedef struct weir_str {
+    // Where it begins.
+    const char *data;
+    // How many bytes it has.
+    size_t len;
+} weir_str;
 
 // A listener of a config. Its texts live until the config is freed.
 typedef struct weir_listener {
@@ -387,6 +387,9 @@ typedef struct weir_action {
     // `WEIR_ACTION_CONNECT` with TLS: the protocols to offer, as `SSL_set_alpn_protos` takes them (each after a byte with its
     // length).
     struct weir_str alpn;
+    // `WEIR_ACTION_CONNECT` with TLS: a name or address that the certificate must be for, whatever the config says of names; empty
+    // for none.
+    struct weir_str certificate_name;
 } weir_action;
 
 // Something to tell. `text` lives until the next call of `weir_engine_next_event` on this engine.
@@ -499,6 +502,28 @@ typedef struct weir_replay_summary {
 extern "C" {
 #endif // __cplusplus
 
+// Reads a `struct sockaddr` of the system's, `len` bytes long, as `accept` and `getaddrinfo` give them. `WEIR_BAD_VALUE` if it
+// is none of IPv4 or IPv6.
+//
+// Any thread.
+//
+// Not checked, and undefined if it is not so:
+// `sockaddr` must have `len` bytes, and `out` be valid for writing, or NULL.
+enum weir_result weir_address_of(const void *sockaddr,
+                                 size_t len,
+                                 struct weir_address *out);
+
+// Writes an address as a `struct sockaddr` of the system's, for `bind` and `connect`. `len` has how many bytes of room there are
+// (a `struct sockaddr_storage` is enough for any), and gets how many are used; also with `WEIR_TOO_SMALL`.
+//
+// Any thread.
+//
+// Not checked, and undefined if it is not so:
+// `address` must be valid for reading, `len` for reading and writing, or NULL; `sockaddr` must have `*len` bytes.
+enum weir_result weir_address_to(const struct weir_address *address,
+                                 void *sockaddr,
+                                 size_t *len);
+
 // Loads Envoy's v3 bootstrap from YAML or JSON. `file` is the name that findings use. `flags` is 0 or
 // `WEIR_ALLOW_UNSUPPORTED`.
 //
@@ -515,6 +540,15 @@ enum weir_result weir_config_load(struct weir_str text,
                                   uint32_t flags,
                                   struct weir_config **out,
                                   struct weir_diagnostics **diagnostics);
+
+// As `weir_config_load`, with the config in the file at `path`.
+//
+// Not checked, and undefined if it is not so:
+// As for `weir_config_load`.
+enum weir_result weir_config_load_file(struct weir_str path,
+                                       uint32_t flags,
+                                       struct weir_config **out,
+                                       struct weir_diagnostics **diagnostics);
 
 // Frees a config. NULL is allowed and does nothing. Engines that run it keep what they need.
 enum weir_result weir_config_free(struct weir_config *config);
@@ -631,7 +665,8 @@ enum weir_result weir_engine_connect_failed(struct weir_engine *engine,
                                             uint64_t now);
 
 // Bytes have arrived. `taken` gets how many of them the engine took. The rest is back-pressure: keep it, stop reading,
-// and offer it again when `WEIR_ACTION_READ` comes.
+// and offer it again when `WEIR_ACTION_READ` comes. If `taken` is NULL, the rest is kept for the host, who is told with
+// `WEIR_ACTION_PAUSE` to stop reading: the simple way, for a copy of what is left.
 //
 // The bytes are copied once; `data` is the host's again when the call returns.
 //
@@ -644,7 +679,8 @@ enum weir_result weir_engine_recv(struct weir_engine *engine,
                                   size_t *taken,
                                   uint64_t now);
 
-// The peer has sent its last byte, and the engine has taken all that came before. Bytes can still be sent to it.
+// The peer has sent its last byte, and the engine has taken all that came before, or it is kept (`weir_engine_recv`). Bytes can
+// still be sent to it.
 enum weir_result weir_engine_eof(struct weir_engine *engine,
                                  uint64_t conn,
                                  uint64_t now);

@@ -1,7 +1,11 @@
 //! Addresses as C sees them.
 
-use crate::result::{Fault, weir_result};
+use crate::memory;
+use crate::result::{Fault, enter, weir_result};
+use socket2::{SockAddr, SockAddrStorage};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::raw::c_void;
+use std::ptr;
 
 /// An IP address and a port.
 #[repr(C)]
@@ -42,5 +46,98 @@ impl weir_address {
 
     pub(crate) fn socket(&self, what: &str) -> Result<SocketAddr, Fault> {
         Ok(SocketAddr::new(self.ip(what)?, self.port))
+    }
+}
+
+/// Reads a `struct sockaddr` of the system's, `len` bytes long, as `accept` and `getaddrinfo` give them. `WEIR_BAD_VALUE` if it
+/// is none of IPv4 or IPv6.
+///
+/// Any thread.
+///
+/// # Safety
+/// `sockaddr` must have `len` bytes, and `out` be valid for writing, or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_address_of(sockaddr: *const c_void, len: usize, out: *mut weir_address) -> weir_result {
+    enter(|| {
+        // SAFETY: the caller answers for it.
+        let bytes = unsafe { memory::slice(sockaddr.cast::<u8>(), len, "sockaddr")? };
+        let mut storage = SockAddrStorage::zeroed();
+        let room = storage.size_of() as usize;
+        let socket = match bytes.len() {
+            0 => return Err(Fault::null("sockaddr")),
+            len if len > room => None,
+            len => {
+                // SAFETY: the storage is plain bytes, has room for so many, and its first `len` are what the system wrote there.
+                let address = unsafe {
+                    ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut storage).cast::<u8>(), len);
+                    SockAddr::new(storage, len as _)
+                };
+                // A family whose struct is longer than what was given is not there as a whole.
+                address.as_socket().filter(|socket| len >= SockAddr::from(*socket).len() as usize)
+            }
+        };
+        let socket = socket.ok_or_else(|| Fault::new(weir_result::WEIR_BAD_VALUE, "`sockaddr` is no address of IPv4 or IPv6"))?;
+        // SAFETY: the caller gives a place to write to.
+        unsafe { memory::put(out, weir_address::of(socket), "out")? };
+        Ok(weir_result::WEIR_OK)
+    })
+}
+
+/// Writes an address as a `struct sockaddr` of the system's, for `bind` and `connect`. `len` has how many bytes of room there are
+/// (a `struct sockaddr_storage` is enough for any), and gets how many are used; also with `WEIR_TOO_SMALL`.
+///
+/// Any thread.
+///
+/// # Safety
+/// `address` must be valid for reading, `len` for reading and writing, or NULL; `sockaddr` must have `*len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_address_to(address: *const weir_address, sockaddr: *mut c_void, len: *mut usize) -> weir_result {
+    enter(|| {
+        // SAFETY: the caller gives an address.
+        let [address] = (unsafe { memory::slice(address, 1, "address")? }) else { return Err(Fault::null("address")) };
+        let made = SockAddr::from(address.socket("address")?);
+        memory::check_out(len, "len")?;
+        // SAFETY: the caller's `len` can be read and written, and `sockaddr` has as many bytes.
+        unsafe {
+            let room = len.replace(made.len() as usize);
+            if room < made.len() as usize {
+                return Err(Fault::new(
+                    weir_result::WEIR_TOO_SMALL,
+                    format_args!("`sockaddr` has {room} bytes of room; this address needs {}", made.len()),
+                ));
+            }
+            memory::check_out(sockaddr.cast::<u8>(), "sockaddr")?;
+            ptr::copy_nonoverlapping(made.as_ptr().cast::<u8>(), sockaddr.cast::<u8>(), made.len() as usize);
+        }
+        Ok(weir_result::WEIR_OK)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_cross_the_border_both_ways() {
+        for text in ["127.0.0.1:80", "[2001:db8::7]:65535", "0.0.0.0:0"] {
+            let address = weir_address::of(text.parse().expect("an address"));
+            let mut bytes = [0u8; 128];
+            let (mut len, mut back) = (bytes.len(), weir_address::default());
+            // SAFETY: all of it is as large as it says.
+            unsafe {
+                assert_eq!(weir_address_to(&raw const address, bytes.as_mut_ptr().cast(), &raw mut len), weir_result::WEIR_OK);
+                assert_eq!(weir_address_of(bytes.as_ptr().cast(), len, &raw mut back), weir_result::WEIR_OK);
+                assert_eq!(back.socket("it").expect("an address").to_string(), text);
+                assert_eq!(weir_address_of(bytes.as_ptr().cast(), len - 1, &raw mut back), weir_result::WEIR_BAD_VALUE);
+                let mut short = len - 1;
+                assert_eq!(weir_address_to(&raw const address, bytes.as_mut_ptr().cast(), &raw mut short), weir_result::WEIR_TOO_SMALL);
+                assert_eq!(short, len);
+            }
+        }
+        let unix = [1u8, 0, b'/', 0];
+        let mut back = weir_address::default();
+        // SAFETY: as above.
+        let result = unsafe { weir_address_of(unix.as_ptr().cast(), 4, &raw mut back) };
+        assert_eq!(result, weir_result::WEIR_BAD_VALUE);
     }
 }

@@ -121,28 +121,63 @@ pub unsafe extern "C" fn weir_config_load(
     diagnostics: *mut *mut weir_diagnostics,
 ) -> weir_result {
     enter(|| {
-        memory::check_out(out, "out")?;
-        check_flags(flags)?;
-        // SAFETY: the caller answers for the texts.
-        let (text, file) = unsafe { (text.text("text")?, file.text("file")?) };
-        let loaded = v3::load(text, if file.is_empty() { "config" } else { file });
-        let refused = loaded.diagnostics.iter().any(|finding| is_fatal(finding, flags));
-        let fault = refusal(&loaded.diagnostics, flags);
-        // SAFETY: the caller answers for the pointers.
+        // SAFETY: the caller answers for the texts and the pointers.
         unsafe {
-            match loaded.config {
-                Some(config) if !refused => {
-                    give_diagnostics(loaded.diagnostics, diagnostics)?;
-                    memory::give(ConfigObject { config: Arc::new(config) }, out)?;
-                    Ok(weir_result::WEIR_OK)
-                }
-                _ => {
-                    give_diagnostics(loaded.diagnostics, diagnostics)?;
-                    Err(fault)
-                }
-            }
+            let (text, file) = (text.text("text")?, file.text("file")?);
+            load(text, if file.is_empty() { "config" } else { file }, flags, out, diagnostics)
         }
     })
+}
+
+/// As `weir_config_load`, with the config in the file at `path`.
+///
+/// # Safety
+/// As for `weir_config_load`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_config_load_file(
+    path: weir_str,
+    flags: u32,
+    out: *mut *mut weir_config,
+    diagnostics: *mut *mut weir_diagnostics,
+) -> weir_result {
+    enter(|| {
+        // SAFETY: the caller answers for the text and the pointers.
+        unsafe {
+            let path = path.text("path")?;
+            load(&read_file(path)?, path, flags, out, diagnostics)
+        }
+    })
+}
+
+pub(crate) fn read_file(path: &str) -> Result<String, Fault> {
+    std::fs::read_to_string(path).map_err(|error| Fault::new(weir_result::WEIR_FILE_FAILED, format_args!("cannot read {path}: {error}")))
+}
+
+/// # Safety
+/// `out` and `diagnostics` must be valid for writing, or NULL.
+unsafe fn load(
+    text: &str,
+    file: &str,
+    flags: u32,
+    out: *mut *mut weir_config,
+    diagnostics: *mut *mut weir_diagnostics,
+) -> Result<weir_result, Fault> {
+    memory::check_out(out, "out")?;
+    check_flags(flags)?;
+    let loaded = v3::load(text, file);
+    let refused = loaded.diagnostics.iter().any(|finding| is_fatal(finding, flags));
+    let fault = refusal(&loaded.diagnostics, flags);
+    // SAFETY: the caller answers for the pointers.
+    unsafe {
+        give_diagnostics(loaded.diagnostics, diagnostics)?;
+        match loaded.config {
+            Some(config) if !refused => {
+                memory::give(ConfigObject { config: Arc::new(config) }, out)?;
+                Ok(weir_result::WEIR_OK)
+            }
+            _ => Err(fault),
+        }
+    }
 }
 
 pub(crate) fn check_flags(flags: u32) -> Result<(), Fault> {

@@ -6,11 +6,12 @@ use crate::config::{ConfigObject, weir_config};
 use crate::handle;
 use crate::memory::{self, weir_str};
 use crate::result::{Fault, enter, weir_result};
+use bytes::BytesMut;
 use std::sync::Arc;
 use weir_core::cluster::{DnsError, Resolved};
 use weir_core::drain::DrainScope;
 use weir_core::engine::{ConnectError, IoFault, Refused, Transport};
-use weir_core::id::{ListenerId, QueryId};
+use weir_core::id::{ConnId, ListenerId, QueryId};
 use weir_core::record::Addresses;
 use weir_core::time::{Duration, Instant, Wall};
 
@@ -127,7 +128,8 @@ pub unsafe extern "C" fn weir_engine_connect_failed(
 }
 
 /// Bytes have arrived. `taken` gets how many of them the engine took. The rest is back-pressure: keep it, stop reading,
-/// and offer it again when `WEIR_ACTION_READ` comes.
+/// and offer it again when `WEIR_ACTION_READ` comes. If `taken` is NULL, the rest is kept for the host, who is told with
+/// `WEIR_ACTION_PAUSE` to stop reading: the simple way, for a copy of what is left.
 ///
 /// The bytes are copied once; `data` is the host's again when the call returns.
 ///
@@ -143,22 +145,31 @@ pub unsafe extern "C" fn weir_engine_recv(
     now: u64,
 ) -> weir_result {
     enter(|| {
-        memory::check_out(taken, "taken")?;
+        if !taken.is_null() {
+            memory::check_out(taken, "taken")?;
+        }
         // SAFETY: the caller answers for it.
         let data = unsafe { memory::slice(data, len, "data")? };
         let count = with(engine, |object| {
             let id = object.connection(conn)?;
             let now = object.at(now)?;
-            Ok(object.recv(id, data, now))
+            if taken.is_null() || object.kept.contains_key(id) {
+                object.recv_all(id, data, now);
+                return Ok(data.len());
+            }
+            Ok(data.len() - object.recv(id, data, now).len())
         })?;
-        // SAFETY: the caller answers for it.
-        unsafe { memory::put(taken, count, "taken")? };
+        if !taken.is_null() {
+            // SAFETY: the caller answers for it.
+            unsafe { memory::put(taken, count, "taken")? };
+        }
         Ok(weir_result::WEIR_OK)
     })
 }
 
 impl EngineObject {
-    fn recv(&mut self, id: weir_core::id::ConnId, data: &[u8], now: Instant) -> usize {
+    /// Feeds bytes; answers what is left.
+    pub(super) fn recv(&mut self, id: ConnId, data: &[u8], now: Instant) -> BytesMut {
         let mut block = std::mem::take(&mut self.block);
         if !(block.capacity() >= data.len() || (block.capacity() > 0 && block.try_reclaim(data.len()))) {
             self.blocks.put(block);
@@ -168,16 +179,17 @@ impl EngineObject {
         let mut input = block.split();
         self.block = block;
         self.engine.handle_recv(id, &mut input, now);
-        data.len() - input.len()
+        input
     }
 }
 
-/// The peer has sent its last byte, and the engine has taken all that came before. Bytes can still be sent to it.
+/// The peer has sent its last byte, and the engine has taken all that came before, or it is kept (`weir_engine_recv`). Bytes can
+/// still be sent to it.
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_engine_eof(engine: *mut weir_engine, conn: u64, now: u64) -> weir_result {
     feed(engine, now, |object, now| {
         let id = object.connection(conn)?;
-        object.engine.handle_eof(id, now);
+        object.recv_eof(id, now);
         Ok(())
     })
 }

@@ -1,6 +1,7 @@
 //! Tier 1: an engine that the host feeds with its own bytes, threads and time.
 
 mod inputs;
+mod kept;
 mod opening;
 mod outputs;
 mod transmit;
@@ -15,7 +16,9 @@ use crate::handle;
 use crate::memory::{self, BytesObject, versioned, weir_bytes, weir_str};
 use crate::result::{Fault, enter, weir_result};
 use bytes::BytesMut;
+use kept::Kept;
 use slotmap::SecondaryMap;
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use weir_core::Engine;
@@ -76,6 +79,10 @@ pub(crate) struct EngineObject {
     /// The host's own numbers for connections.
     data: SecondaryMap<ConnId, u64>,
     spare: Vec<Outbox>,
+    /// What was received and not taken, of hosts that leave it to us.
+    kept: SecondaryMap<ConnId, Kept>,
+    /// Connections that became such, to be told.
+    to_pause: VecDeque<ConnId>,
     /// What the texts of the last action point to.
     action: ActionTexts,
     /// What the text of the last event points to.
@@ -160,6 +167,8 @@ pub unsafe extern "C" fn weir_engine_new(
             lent: SecondaryMap::new(),
             data: SecondaryMap::new(),
             spare: Vec::new(),
+            kept: SecondaryMap::new(),
+            to_pause: VecDeque::new(),
             action: ActionTexts::default(),
             event: Vec::new(),
         };

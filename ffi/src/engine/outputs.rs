@@ -19,7 +19,7 @@ pub enum weir_action_kind {
     WEIR_ACTION_CONNECT = 1,
     /// There is something to send: call `weir_engine_transmit` until it has nothing.
     WEIR_ACTION_TRANSMIT = 2,
-    /// Read (again), and first offer what was left.
+    /// Read (again), and first offer what was left (if the host keeps it: see `weir_engine_recv`).
     WEIR_ACTION_READ = 3,
     /// Stop reading.
     WEIR_ACTION_PAUSE = 4,
@@ -85,14 +85,18 @@ pub struct weir_action {
     /// `WEIR_ACTION_CONNECT` with TLS: the protocols to offer, as `SSL_set_alpn_protos` takes them (each after a byte with its
     /// length).
     pub alpn: weir_str,
+    /// `WEIR_ACTION_CONNECT` with TLS: a name or address that the certificate must be for, whatever the config says of names; empty
+    /// for none.
+    pub certificate_name: weir_str,
 }
-versioned!(weir_action, 96);
+versioned!(weir_action, 112);
 
 /// What the texts of an action point to.
 #[derive(Debug, Default)]
 pub(super) struct ActionTexts {
     name: Arc<str>,
     alpn: Vec<u8>,
+    certificate_name: Option<Arc<str>>,
 }
 
 /// The next thing to do; `WEIR_NONE` if there is nothing. Ask until then after everything that was fed.
@@ -105,7 +109,7 @@ pub unsafe extern "C" fn weir_engine_next_action(engine: *mut weir_engine, out: 
         // An action that could not be told would be lost.
         memory::check_versioned(out, "out")?;
         with(engine, |object| {
-            let Some(action) = object.engine.poll_action() else { return Ok(weir_result::WEIR_NONE) };
+            let Some(action) = object.next_action() else { return Ok(weir_result::WEIR_NONE) };
             let told = object.tell(action);
             // SAFETY: the caller answers for it.
             unsafe { memory::write(out, &told, "out")? };
@@ -140,6 +144,8 @@ impl EngineObject {
                     }
                     told.tls = 1;
                     told.name = weir_str::of(&self.action.name);
+                    self.action.certificate_name = tls.san;
+                    told.certificate_name = self.action.certificate_name.as_deref().map_or(weir_str::EMPTY, weir_str::of);
                     told.alpn = weir_str { data: self.action.alpn.as_ptr().cast(), len: self.action.alpn.len() };
                 }
                 (Kind::WEIR_ACTION_CONNECT, Some(conn))

@@ -37,6 +37,7 @@ impl EngineObject {
     /// The connection is gone.
     pub(super) fn forget(&mut self, id: ConnId) {
         self.data.remove(id);
+        self.kept.remove(id);
         self.take_back(id);
     }
 

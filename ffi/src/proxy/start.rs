@@ -1,7 +1,7 @@
 //! Starting a proxy and giving it another config.
 
 use super::{ProxyObject, failed, of, weir_proxy};
-use crate::config::{WEIR_ALLOW_UNSUPPORTED, check_flags, give_diagnostics, weir_diagnostics};
+use crate::config::{WEIR_ALLOW_UNSUPPORTED, check_flags, give_diagnostics, read_file, weir_diagnostics};
 use crate::memory::{self, versioned, weir_str};
 use crate::result::{Fault, enter, weir_result};
 use std::os::raw::c_void;
@@ -195,8 +195,7 @@ pub unsafe extern "C" fn weir_proxy_start_file(
         memory::check_out(out, "out")?;
         // SAFETY: the caller answers for them.
         let (options, path) = unsafe { (read_options(options)?, path.text("path")?) };
-        let config = std::fs::read_to_string(path)
-            .map_err(|error| Fault::new(weir_result::WEIR_FILE_FAILED, format_args!("cannot read {path}: {error}")))?;
+        let config = read_file(path)?;
         // SAFETY: the caller answers for them.
         unsafe { start(options, &config, path, out, diagnostics) }
     })
