@@ -155,9 +155,8 @@ fn scene(recipe: &Recipe, describe: bool) -> (Scene, Size) {
         Some(_) => CALM + drain_for + SECOND,
         None => drain_at + drain_for + SECOND,
     };
-    if recipe.drain_after.is_none() {
-        plan.push((drain_at, Planned::Drain(drain_for)));
-    }
+    // A world to be cut by a drain is drained at its end if it has fewer events than that.
+    plan.push((if recipe.drain_after.is_some() { CALM } else { drain_at }, Planned::Drain(drain_for)));
     plan.sort_by_key(|(at, _)| *at);
 
     let workers: Vec<Time> = (0..1 + rng.below(3)).map(|_| rng.below(3) * rng.below(10 * SECOND)).collect();

@@ -346,6 +346,9 @@ impl World {
     }
 
     fn drain(&mut self, within: Time) {
+        if self.nodes.iter().all(|node| !node.listening) {
+            return;
+        }
         self.ledger.note(self.now, Observation::Drain(self.now + within));
         for node in 0..self.nodes.len() {
             let now = self.instant(node);
