@@ -66,10 +66,11 @@ impl Engine {
         let Some(exchange) = self.exchanges.get_mut(id) else { return Shown::Settled };
         let Some(mut filters) = exchange.filters.take() else { return Shown::Settled };
         let manager = Arc::clone(&exchange.manager);
-        let rng = &mut self.random.filter;
-        let shown = filters.show(side, |index, filter, item| {
-            let filter_id = FilterId { exchange: id, index: index as u32, side };
-            let mut context = FilterContext { id: filter_id, record: &exchange.record, rng, names: names(&manager, exchange.found) };
+        let (rng, engine) = (&mut self.random.filter, self.number);
+        let shown = filters.show(side, |index, turn, filter, item| {
+            let filter_id = FilterId { exchange: id, index: index as u32, side, turn };
+            let names = names(&manager, exchange.found);
+            let mut context = FilterContext { id: filter_id, engine, record: &exchange.record, rng, names };
             match (side, item) {
                 (Side::Request, Item::Head { .. }) => filter.request_head(&mut exchange.request, &mut context),
                 (Side::Request, Item::Piece(piece)) => filter.request_body(piece, &mut context),
@@ -167,18 +168,19 @@ impl Engine {
 
     /// A paused filter is told something. What is not paused there, or gone, is left alone.
     pub(super) fn resume_filter(&mut self, on: FilterId, what: Resume, now: Instant) {
-        let FilterId { exchange: id, index, side } = on;
+        let FilterId { exchange: id, index, side, turn } = on;
         let index = index as usize;
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         if is_planted(Plant::ResumeLostAtEnd) && side == Side::Request && exchange.request_done && exchange.framing != Framing::Empty {
             return;
         }
         let Some(mut filters) = exchange.filters.take() else { return };
-        let verdict = match (filters.paused_at(side, index), what) {
+        let verdict = match (filters.resume(side, index, turn), what) {
             (None, _) => None,
             (Some(_), Resume::Respond(answer)) => Some(Verdict::Respond(answer)),
-            (Some((filter, item)), Resume::Continue(learned)) => {
-                Some(resumed(exchange, on, (filter, item), &learned, &mut self.random.filter))
+            (Some(at), Resume::Continue(learned)) => {
+                let next = FilterId { turn: turn.wrapping_add(1), ..on };
+                Some(resumed(exchange, (next, self.number), at, &learned, &mut self.random.filter))
             }
         };
         if verdict == Some(Verdict::Continue) {
@@ -198,9 +200,15 @@ impl Engine {
 }
 
 /// Asks a resumed filter, and shows it what waits there.
-fn resumed(exchange: &mut Exchange, on: FilterId, at: (&mut dyn HttpFilter, &Item), learned: &[u8], rng: &mut Rng) -> Verdict {
+fn resumed(
+    exchange: &mut Exchange,
+    (on, engine): (FilterId, u64),
+    at: (&mut dyn HttpFilter, &Item),
+    learned: &[u8],
+    rng: &mut Rng,
+) -> Verdict {
     let Exchange { request, response, trailers, response_trailers, record, found, manager, .. } = exchange;
-    let mut context = FilterContext { id: on, record, rng, names: names(manager, *found) };
+    let mut context = FilterContext { id: on, engine, record, rng, names: names(manager, *found) };
     let (filter, item) = at;
     let held = match (on.side, item) {
         (Side::Request, Item::Head { .. }) => Held::RequestHead(request),

@@ -91,6 +91,8 @@ pub struct Engine {
     explaining: bool,
     /// HTTP/2 connections whose streams may go on; looked after before the input is done with.
     resumed: Vec<ConnId>,
+    /// What the driver calls it.
+    number: u64,
 }
 
 /// One listener in one engine.
@@ -190,9 +192,16 @@ impl Engine {
             recorder: None,
             explaining: false,
             resumed: Vec::new(),
+            number: 0,
         };
         engine.apply_config(config, now);
         engine
+    }
+
+    /// Numbers the engine, for filters that are resumed by whoever drives several
+    /// ([`FilterContext::engine`](crate::filter::FilterContext)). It decides nothing.
+    pub fn set_number(&mut self, number: u64) {
+        self.number = number;
     }
 
     /// The wall clock shows `wall` now. Tell it now and then: clocks are set and drift.

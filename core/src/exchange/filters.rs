@@ -37,6 +37,8 @@ pub struct Filters {
 struct Slot {
     filter: Box<dyn HttpFilter>,
     bodies: bool,
+    /// How often it was resumed, by side.
+    turns: [u32; 2],
 }
 
 /// One side.
@@ -102,7 +104,7 @@ pub enum Shown {
 impl Filters {
     /// Filters for one exchange.
     pub fn new(factories: &[Arc<dyn FilterFactory>]) -> Filters {
-        let list: Vec<Slot> = factories.iter().map(|factory| Slot { filter: factory.make(), bodies: factory.wants_bodies() }).collect();
+        let list: Vec<Slot> = factories.iter().map(|factory| Slot { filter: factory.make(), bodies: factory.wants_bodies(), turns: [0; 2] }).collect();
         Filters { bodies: list.iter().any(|slot| slot.bodies), list, request: Way::default(), response: Way::default() }
     }
 
@@ -187,8 +189,9 @@ impl Filters {
         way.held.push_back(Waiting { item, at, state: State::Moving });
     }
 
-    /// Shows what is held to filters, each as far as it may go. `see` calls the filter of an index.
-    pub fn show(&mut self, side: Side, mut see: impl FnMut(usize, &mut dyn HttpFilter, &Item) -> Verdict) -> Shown {
+    /// Shows what is held to filters, each as far as it may go. `see` calls the filter of an index,
+    /// which has been resumed so often.
+    pub fn show(&mut self, side: Side, mut see: impl FnMut(usize, u32, &mut dyn HttpFilter, &Item) -> Verdict) -> Shown {
         let all = self.list.len();
         let mut paused = None;
         loop {
@@ -205,7 +208,7 @@ impl Filters {
                     if !slot.bodies && !matches!(waiting.item, Item::Head { .. }) {
                         continue;
                     }
-                    waiting.state = match see(index, &mut *slot.filter, &waiting.item) {
+                    waiting.state = match see(index, slot.turns[side as usize], &mut *slot.filter, &waiting.item) {
                         Verdict::Continue => State::Moving,
                         Verdict::Gather if slot.bodies => State::Gathering,
                         Verdict::Pause | Verdict::Gather => State::Paused,
@@ -239,8 +242,8 @@ impl Filters {
         Some(item)
     }
 
-    /// What waits at a filter, if something does, and the filter.
-    pub fn paused_at(&mut self, side: Side, index: usize) -> Option<(&mut dyn HttpFilter, &Item)> {
+    /// Ends a turn of a filter at which something waits: what that is, and the filter.
+    pub fn resume(&mut self, side: Side, index: usize, turn: u32) -> Option<(&mut dyn HttpFilter, &Item)> {
         let all = self.list.len();
         let (list, way) = match side {
             Side::Request => (&mut self.list, &mut self.request),
@@ -248,7 +251,9 @@ impl Filters {
         };
         let here = |waiting: &&Waiting| waiting.waits_at(side, index, all);
         let waiting = way.held.iter().find(here)?;
-        Some((&mut *list.get_mut(index)?.filter, &waiting.item))
+        let slot = list.get_mut(index).filter(|slot| slot.turns[side as usize] == turn)?;
+        slot.turns[side as usize] = turn.wrapping_add(1);
+        Some((&mut *slot.filter, &waiting.item))
     }
 
     /// All that waits at a filter may go on.

@@ -47,8 +47,8 @@ pub enum Side {
     Response,
 }
 
-/// Names one filter of one exchange and one of its sides, for [`Engine::handle_filter`](crate::Engine::handle_filter).
-/// It stays the same for as long as the exchange lives, and never names another one.
+/// Names one filter of one exchange, one of its sides and one wait there, for
+/// [`Engine::handle_filter`](crate::Engine::handle_filter). It never names another.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FilterId {
     /// The exchange.
@@ -57,13 +57,18 @@ pub struct FilterId {
     pub index: u32,
     /// The side.
     pub side: Side,
+    /// How often the filter was resumed before on this side: a resume that comes twice does not end the next wait.
+    pub turn: u32,
 }
 
 /// What a filter may look at and use besides what it is given.
 #[derive(Debug)]
 pub struct FilterContext<'a> {
-    /// This filter, on the side that it is called for.
+    /// This filter, on the side that it is called for. A filter that is resumed and pauses again has a new one.
     pub id: FilterId,
+    /// The engine, as its driver numbers it ([`Engine::set_number`](crate::Engine::set_number)); 0 if it does not. Nothing
+    /// may be decided by it: another driver numbers otherwise.
+    pub engine: u64,
     /// The facts so far.
     pub record: &'a Record,
     /// The filters' own stream of randomness.

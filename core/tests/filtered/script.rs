@@ -23,10 +23,12 @@ impl Seen {
         std::mem::take(&mut self.lines.lock().unwrap())
     }
 
-    /// The filter of this index in the exchange that came last.
+    /// The filter of this index in the exchange that came last, on a side that it may not have been shown yet.
     pub fn id(&self, index: u32, side: Side) -> FilterId {
         let ids = self.ids.lock().unwrap();
-        FilterId { side, ..*ids.iter().rev().find(|id| id.index == index).expect("such a filter") }
+        let last = *ids.iter().rev().find(|id| id.index == index).expect("such a filter");
+        let same = ids.iter().rev().find(|id| id.exchange == last.exchange && id.index == index && id.side == side);
+        same.copied().unwrap_or(FilterId { side, turn: 0, ..last })
     }
 }
 
@@ -114,7 +116,8 @@ impl HttpFilter for Script {
         self.at("response_end", "", context)
     }
 
-    fn resumed(&mut self, held: Held<'_>, learned: &[u8], _: &mut FilterContext<'_>) -> Verdict {
+    fn resumed(&mut self, held: Held<'_>, learned: &[u8], context: &mut FilterContext<'_>) -> Verdict {
+        self.0.seen.ids.lock().unwrap().push(context.id);
         let text = String::from_utf8_lossy(learned).into_owned();
         self.0.seen.lines.lock().unwrap().push(format!("{}.resumed {text}", self.0.name));
         match held {

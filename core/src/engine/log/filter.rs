@@ -12,6 +12,7 @@ impl Recorder {
         let out = self.begin(Tag::Filter, now);
         out.number(filter.exchange.to_u64());
         out.number(u64::from(filter.index) << 1 | u64::from(filter.side == Side::Response));
+        out.number(u64::from(filter.turn));
         match what {
             Resume::Continue(learned) => {
                 out.number(0);
@@ -36,7 +37,9 @@ impl<B: AsRef<[u8]>> Reader<B> {
     pub(super) fn filter(&mut self) -> Read<Input> {
         let (exchange, place) = (ExchangeId::from_u64(self.number()?), self.number()?);
         let index = u32::try_from(place >> 1).map_err(|_| Fault::Damaged("a filter of a chain longer than any"))?;
-        let filter = FilterId { exchange, index, side: if place & 1 == 0 { Side::Request } else { Side::Response } };
+        let side = if place & 1 == 0 { Side::Request } else { Side::Response };
+        let turn = u32::try_from(self.number()?).map_err(|_| Fault::Damaged("a turn later than any"))?;
+        let filter = FilterId { exchange, index, side, turn };
         let what = match self.number()? {
             0 => Resume::Continue(self.bytes()?.into()),
             1 => Resume::Respond(Box::new(self.answer()?)),
@@ -71,7 +74,7 @@ mod tests {
         let answer = Answer::new(403, "no", "denied").header("x-why", "because");
         let mut recorder = Recorder::new(&RecordOptions::default(), &Config::default(), Seed(1), now, Wall::from_nanos(6));
         let resumes = [Resume::Continue(Bytes::new()), Resume::Continue("user".into()), Resume::Respond(Box::new(answer))];
-        let id = |side| FilterId { exchange: ExchangeId::from_u64(3 << 32 | 7), index: 5, side };
+        let id = |side| FilterId { exchange: ExchangeId::from_u64(3 << 32 | 7), index: 5, side, turn: 9 };
         for what in &resumes {
             for side in [Side::Request, Side::Response] {
                 recorder.filter(id(side), what, now);

@@ -25,7 +25,7 @@ pub use replay::{Replay, Summary};
 use crate::time::Duration;
 
 /// The version of the format that this build reads and writes.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// Why a log cannot be replayed, or not to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -47,7 +47,7 @@ fn letter(item: &Item) -> String {
 /// Shows what is held, with the verdicts of who is shown `0H`, `1x`, ...; answers what was shown, and what has passed.
 fn run(filters: &mut Filters, side: Side, verdicts: &[(&str, Verdict)]) -> (String, String) {
     let mut shown = Vec::new();
-    let came_to = filters.show(side, |index, _, item| {
+    let came_to = filters.show(side, |index, _, _, item| {
         let what = format!("{index}{}", letter(item));
         let verdict = verdicts.iter().find(|(at, _)| *at == what).map_or(Verdict::Continue, |(_, verdict)| verdict.clone());
         shown.push(what);
@@ -90,8 +90,9 @@ fn nothing_moves_behind_a_pause() {
     let mut filters = filters(&["bodies", "bodies"]);
     [head(false), piece("x"), piece("y")].into_iter().for_each(|item| filters.push(Request, item));
     assert_eq!(run(&mut filters, Request, &[("1x", Verdict::Pause)]), went("0H 1H 0x 1x", "H"));
-    assert!(filters.paused_at(Request, 0).is_none() && filters.paused_at(Response, 1).is_none());
-    assert!(filters.paused_at(Request, 1).is_some());
+    assert!(filters.resume(Request, 0, 0).is_none() && filters.resume(Response, 1, 0).is_none());
+    assert!(filters.resume(Request, 1, 1).is_none() && filters.resume(Request, 1, 0).is_some());
+    assert!(filters.resume(Request, 1, 0).is_none(), "that turn is over");
     assert_eq!(filters.held_bytes(Request), 2 * (1 + PIECE_COST));
     filters.release(Request, 1);
     assert_eq!(run(&mut filters, Request, &[]), went("0y 1y", "x y"));
