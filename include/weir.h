@@ -46,6 +46,9 @@
 #include <stdint.h>
 #include <string.h>
 
+// The ABI that this header describes. It grows when something that a compiled host relies on changes.
+#define WEIR_ABI_VERSION 1
+
 // For `weir_config_load`: take fields that Weir does not honour as warnings.
 #define WEIR_ALLOW_UNSUPPORTED 1
 
@@ -54,9 +57,6 @@
 
 // For `weir_proxy_options.workers`: as many as the hardware runs at once.
 #define WEIR_ALL_PROCESSORS UINT32_MAX
-
-// The ABI that this header describes. It grows when something that a compiled host relies on changes.
-#define WEIR_ABI_VERSION 1
 
 // What a call came to. Numbers are never given another meaning. Out-parameters are written only with `WEIR_OK`, but
 // where a function says otherwise.

@@ -73,6 +73,24 @@ fn pieces_keep_their_order_through_pauses() {
 }
 
 #[test]
+fn a_resume_that_comes_twice_ends_one_wait() {
+    World::each(&filter("a", "bodies: true, request_head: \"pause\", request_body: \"pause\""), |world| {
+        world.post();
+        world.piece("a");
+        let first = world.id(0, Request);
+        world.resume_at(first, go_on(""));
+        world.resume_at(first, go_on(""));
+        world.resume_at(first, deny());
+        assert_eq!(world.request().body, b"", "the piece waits for a resume of its own");
+        world.resume(0, Request, go_on(""));
+        assert_eq!(world.request().body, b"a");
+        world.end();
+        world.answer();
+        world.assert_answered("ok");
+    });
+}
+
+#[test]
 fn a_filter_can_see_all_before_any_of_it_goes_on() {
     World::each(&filter("a", "bodies: true, request_head: gather, response_head: gather"), |world| {
         world.post();

@@ -2,7 +2,8 @@
 
 use crate::memory;
 use crate::result::{Fault, enter, weir_result};
-use socket2::{SockAddr, SockAddrStorage};
+use libc::{sockaddr, sockaddr_in, sockaddr_in6};
+use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::raw::c_void;
 use std::ptr;
@@ -49,6 +50,62 @@ impl weir_address {
     }
 }
 
+/// An address as the system has it.
+enum Native {
+    V4(sockaddr_in),
+    V6(sockaddr_in6),
+}
+
+impl Native {
+    fn of(address: SocketAddr) -> Native {
+        match address {
+            SocketAddr::V4(address) => {
+                // SAFETY: a plain struct, of which zero is a value.
+                let mut made: sockaddr_in = unsafe { zeroed() };
+                made.sin_family = libc::AF_INET as _;
+                made.sin_port = address.port().to_be();
+                made.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
+                Native::V4(made)
+            }
+            SocketAddr::V6(address) => {
+                // SAFETY: as above.
+                let mut made: sockaddr_in6 = unsafe { zeroed() };
+                made.sin6_family = libc::AF_INET6 as _;
+                made.sin6_port = address.port().to_be();
+                made.sin6_addr.s6_addr = address.ip().octets();
+                Native::V6(made)
+            }
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Option<SocketAddr> {
+        // SAFETY: there are enough bytes for each struct that is read, and any bytes are one.
+        unsafe {
+            let family = (bytes.len() >= size_of::<sockaddr>()).then(|| bytes.as_ptr().cast::<sockaddr>().read_unaligned().sa_family)?;
+            match i32::from(family) {
+                libc::AF_INET if bytes.len() >= size_of::<sockaddr_in>() => {
+                    let from = bytes.as_ptr().cast::<sockaddr_in>().read_unaligned();
+                    let ip = Ipv4Addr::from(from.sin_addr.s_addr.to_ne_bytes());
+                    Some(SocketAddr::new(ip.into(), u16::from_be(from.sin_port)))
+                }
+                libc::AF_INET6 if bytes.len() >= size_of::<sockaddr_in6>() => {
+                    let from = bytes.as_ptr().cast::<sockaddr_in6>().read_unaligned();
+                    let ip = Ipv6Addr::from(from.sin6_addr.s6_addr);
+                    Some(SocketAddr::new(ip.into(), u16::from_be(from.sin6_port)))
+                }
+                _ => None,
+            }
+        }
+    }
+
+    fn bytes(&self) -> (*const u8, usize) {
+        match self {
+            Native::V4(address) => ((&raw const *address).cast(), size_of::<sockaddr_in>()),
+            Native::V6(address) => ((&raw const *address).cast(), size_of::<sockaddr_in6>()),
+        }
+    }
+}
+
 /// Reads a `struct sockaddr` of the system's, `len` bytes long, as `accept` and `getaddrinfo` give them. `WEIR_BAD_VALUE` if it
 /// is none of IPv4 or IPv6.
 ///
@@ -59,24 +116,13 @@ impl weir_address {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_address_of(sockaddr: *const c_void, len: usize, out: *mut weir_address) -> weir_result {
     enter(|| {
+        if sockaddr.is_null() {
+            return Err(Fault::null("sockaddr"));
+        }
         // SAFETY: the caller answers for it.
         let bytes = unsafe { memory::slice(sockaddr.cast::<u8>(), len, "sockaddr")? };
-        let mut storage = SockAddrStorage::zeroed();
-        let room = storage.size_of() as usize;
-        let socket = match bytes.len() {
-            0 => return Err(Fault::null("sockaddr")),
-            len if len > room => None,
-            len => {
-                // SAFETY: the storage is plain bytes, has room for so many, and its first `len` are what the system wrote there.
-                let address = unsafe {
-                    ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut storage).cast::<u8>(), len);
-                    SockAddr::new(storage, len as _)
-                };
-                // A family whose struct is longer than what was given is not there as a whole.
-                address.as_socket().filter(|socket| len >= SockAddr::from(*socket).len() as usize)
-            }
-        };
-        let socket = socket.ok_or_else(|| Fault::new(weir_result::WEIR_BAD_VALUE, "`sockaddr` is no address of IPv4 or IPv6"))?;
+        let read = Native::read(bytes);
+        let socket = read.ok_or_else(|| Fault::new(weir_result::WEIR_BAD_VALUE, "`sockaddr` is no address of IPv4 or IPv6"))?;
         // SAFETY: the caller gives a place to write to.
         unsafe { memory::put(out, weir_address::of(socket), "out")? };
         Ok(weir_result::WEIR_OK)
@@ -95,19 +141,18 @@ pub unsafe extern "C" fn weir_address_to(address: *const weir_address, sockaddr:
     enter(|| {
         // SAFETY: the caller gives an address.
         let [address] = (unsafe { memory::slice(address, 1, "address")? }) else { return Err(Fault::null("address")) };
-        let made = SockAddr::from(address.socket("address")?);
+        let made = Native::of(address.socket("address")?);
+        let (from, count) = made.bytes();
         memory::check_out(len, "len")?;
+        memory::check_out(sockaddr.cast::<u8>(), "sockaddr")?;
         // SAFETY: the caller's `len` can be read and written, and `sockaddr` has as many bytes.
         unsafe {
-            let room = len.replace(made.len() as usize);
-            if room < made.len() as usize {
-                return Err(Fault::new(
-                    weir_result::WEIR_TOO_SMALL,
-                    format_args!("`sockaddr` has {room} bytes of room; this address needs {}", made.len()),
-                ));
+            let room = len.replace(count);
+            if room < count {
+                let words = format_args!("`sockaddr` has {room} bytes of room; this address needs {count}");
+                return Err(Fault::new(weir_result::WEIR_TOO_SMALL, words));
             }
-            memory::check_out(sockaddr.cast::<u8>(), "sockaddr")?;
-            ptr::copy_nonoverlapping(made.as_ptr().cast::<u8>(), sockaddr.cast::<u8>(), made.len() as usize);
+            ptr::copy_nonoverlapping(from, sockaddr.cast::<u8>(), count);
         }
         Ok(weir_result::WEIR_OK)
     })
@@ -134,10 +179,10 @@ mod tests {
                 assert_eq!(short, len);
             }
         }
-        let unix = [1u8, 0, b'/', 0];
+        let unix = [1u8; 110];
         let mut back = weir_address::default();
         // SAFETY: as above.
-        let result = unsafe { weir_address_of(unix.as_ptr().cast(), 4, &raw mut back) };
+        let result = unsafe { weir_address_of(unix.as_ptr().cast(), unix.len(), &raw mut back) };
         assert_eq!(result, weir_result::WEIR_BAD_VALUE);
     }
 }

@@ -7,7 +7,13 @@ fn the_committed_header_is_the_generated_one() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("ffi/cbindgen.toml is right");
     let mut made = Vec::new();
-    cbindgen::Builder::new().with_config(config).with_src(root.join("src/lib.rs")).generate().expect("bindings").write(&mut made);
+    cbindgen::Builder::new()
+        .with_config(config)
+        .with_src(root.join("../abi/src/lib.rs"))
+        .with_src(root.join("src/lib.rs"))
+        .generate()
+        .expect("bindings")
+        .write(&mut made);
     // Rustdoc's heading says little to a reader of C.
     let made = String::from_utf8(made).expect("UTF-8").replace("// # Safety\n", "// Not checked, and undefined if it is not so:\n");
     let path = root.join("../include/weir.h");

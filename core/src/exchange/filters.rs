@@ -104,7 +104,8 @@ pub enum Shown {
 impl Filters {
     /// Filters for one exchange.
     pub fn new(factories: &[Arc<dyn FilterFactory>]) -> Filters {
-        let list: Vec<Slot> = factories.iter().map(|factory| Slot { filter: factory.make(), bodies: factory.wants_bodies(), turns: [0; 2] }).collect();
+        let list: Vec<Slot> =
+            factories.iter().map(|factory| Slot { filter: factory.make(), bodies: factory.wants_bodies(), turns: [0; 2] }).collect();
         Filters { bodies: list.iter().any(|slot| slot.bodies), list, request: Way::default(), response: Way::default() }
     }
 

@@ -10,7 +10,7 @@ use script::Seen;
 use std::sync::Arc;
 use weir_core::config::v3;
 use weir_core::engine::log::{RecordOptions, Replay};
-use weir_core::filter::{Resume, Side};
+use weir_core::filter::{FilterId, Resume, Side};
 use weir_core::http2::{Http2Options, Session, SessionEvent, StreamKey};
 use weir_core::id::{ConnId, ExchangeId};
 
@@ -276,7 +276,15 @@ impl World {
 
     /// A filter is told something.
     pub fn resume(&mut self, index: u32, side: Side, what: Resume) {
-        self.pair.engine.handle_filter(self.seen.id(index, side), what, self.pair.now);
+        self.resume_at(self.id(index, side), what);
+    }
+
+    pub fn id(&self, index: u32, side: Side) -> FilterId {
+        self.seen.id(index, side)
+    }
+
+    pub fn resume_at(&mut self, id: FilterId, what: Resume) {
+        self.pair.engine.handle_filter(id, what, self.pair.now);
         self.pair.pump();
         self.turn();
     }
