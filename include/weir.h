@@ -1088,8 +1088,6 @@ size_t weir_last_error(char *buffer,
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* WEIR_H */
-
 /* A struct that begins with its size, and zero otherwise. */
 #ifdef __cplusplus
 template <typename T> static inline T weir_init() { T value = T(); value.size = sizeof(T); return value; }
@@ -1105,3 +1103,5 @@ static inline struct weir_str weir_text(const char *text) {
     made.len = text ? strlen(text) : 0;
     return made;
 }
+
+#endif /* WEIR_H */
