@@ -8,7 +8,8 @@
  *   (weir_engine_next_action, _transmit, _deadline). The same config, seed and inputs decide the same, always. TLS stays
  *   with the host: see weir_engine_opening.
  *
- *   Tier 2, weir_proxy_*: a whole proxy in the host's process, with threads, sockets and TLS of its own.
+ *   Tier 2, weir_proxy_* and weir_call_*: a whole proxy in the host's process, with threads, sockets and TLS of its own.
+ *   A library that was built for tier 1 alone (`ffi/install.sh --tier1`) does not have them.
  *
  * RESULTS    Functions that can fail return a weir_result. Its numbers never change their meaning; new ones may come.
  *            weir_last_error has the words of this thread's last failure. Out-parameters are written with WEIR_OK only,
@@ -234,6 +235,24 @@ typedef enum weir_event_kind {
     // it, `ended` is 1 and `number` the status.
     WEIR_EVENT_STEP = 4,
 } weir_event_kind;
+
+// How bad a line of the log is.
+typedef enum weir_level {
+    // The default: what an operator wants to know.
+    WEIR_LEVEL_DEFAULT = 0,
+    // Everything.
+    WEIR_LEVEL_TRACE = 1,
+    // What a developer wants to know.
+    WEIR_LEVEL_DEBUG = 2,
+    // What an operator wants to know.
+    WEIR_LEVEL_INFO = 3,
+    // What may become a problem.
+    WEIR_LEVEL_WARN = 4,
+    // What is one.
+    WEIR_LEVEL_ERROR = 5,
+    // Nothing.
+    WEIR_LEVEL_OFF = 6,
+} weir_level;
 
 // Bytes that Weir made for the host: a log, a page of stats. To be freed with `weir_bytes_free`.
 typedef struct weir_bytes weir_bytes;
@@ -1105,8 +1124,6 @@ size_t weir_last_error(char *buffer,
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* WEIR_H */
-
 /* A struct that begins with its size, and zero otherwise. */
 #ifdef __cplusplus
 template <typename T> static inline T weir_init() { T value = T(); value.size = sizeof(T); return value; }
@@ -1122,3 +1139,5 @@ static inline struct weir_str weir_text(const char *text) {
     made.len = text ? strlen(text) : 0;
     return made;
 }
+
+#endif /* WEIR_H */

@@ -192,11 +192,7 @@ pub(crate) fn with<O: Object, R>(handle: usize, work: impl FnOnce(&mut O) -> Res
 #[cfg(feature = "proxy")]
 pub(crate) fn shared<O: Object, R>(handle: usize, work: impl FnOnce(&mut O) -> R) -> Result<R, Fault> {
     let (_, slot, generation) = find::<O>(handle)?;
-    // Whoever holds it only looks it up: nothing can panic there, and nobody waits long.
-    let mut held = slot.held.lock().unwrap_or_else(PoisonError::into_inner);
-    if slot.generation.load(Ordering::Acquire) != generation {
-        return Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("the {} was freed already", O::NAME)));
-    }
+    let mut held = lock_shared::<O>(slot, generation)?;
     let name = held.name();
     match O::peek(&mut held) {
         Some(object) => Ok(work(object)),
@@ -204,16 +200,38 @@ pub(crate) fn shared<O: Object, R>(handle: usize, work: impl FnOnce(&mut O) -> R
     }
 }
 
+#[cfg(feature = "proxy")]
+fn lock_shared<O: Object>(slot: &'static Slot, generation: u32) -> Result<MutexGuard<'static, Held>, Fault> {
+    // Whoever holds it only looks it up: nothing can panic there, and nobody waits long.
+    let held = slot.held.lock().unwrap_or_else(PoisonError::into_inner);
+    match slot.generation.load(Ordering::Acquire) == generation {
+        true => Ok(held),
+        false => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("the {} was freed already", O::NAME))),
+    }
+}
+
 /// Takes a handle back. Of one that panicked too; NULL is nothing to take back.
 pub(crate) fn take<O: Object>(handle: usize) -> Result<Option<Box<O>>, Fault> {
+    take_locked(handle, lock::<O>)
+}
+
+/// As [`take`], of an object that many threads may use: a look-up by another call is waited for, as in [`shared`].
+#[cfg(feature = "proxy")]
+pub(crate) fn take_shared<O: Object>(handle: usize) -> Result<Option<Box<O>>, Fault> {
+    take_locked(handle, lock_shared::<O>)
+}
+
+type Lock = fn(&'static Slot, u32) -> Result<MutexGuard<'static, Held>, Fault>;
+
+fn take_locked<O: Object>(handle: usize, lock: Lock) -> Result<Option<Box<O>>, Fault> {
     if handle == 0 {
         return Ok(None);
     }
     let (place, slot, generation) = find::<O>(handle)?;
-    let mut held = match lock::<O>(slot, generation) {
+    let mut held = match lock(slot, generation) {
         Err(fault) if fault.result == weir_result::WEIR_PANICKED => {
             slot.held.clear_poison();
-            lock::<O>(slot, generation)?
+            lock(slot, generation)?
         }
         locked => locked?,
     };
@@ -262,6 +280,18 @@ mod tests {
         let inner = with::<BytesObject, _>(handle, |_| Ok(with::<BytesObject, _>(handle, |_| Ok(())).unwrap_err().result)).unwrap();
         assert_eq!(inner, weir_result::WEIR_BUSY);
         take::<BytesObject>(handle).unwrap();
+    }
+
+    #[test]
+    #[cfg(feature = "proxy")]
+    fn an_object_that_many_may_use_is_freed_also_while_another_looks_it_up() {
+        for _ in 0..20 {
+            let handle = give(BytesObject::new(Vec::new())).unwrap();
+            let looks = std::thread::spawn(move || while shared::<BytesObject, _>(handle, |_| ()).is_ok() {});
+            while !looks.is_finished() && slot(split(handle).unwrap().0).unwrap().held.try_lock().is_ok() {}
+            assert!(take_shared::<BytesObject>(handle).unwrap().is_some());
+            looks.join().unwrap();
+        }
     }
 
     #[test]

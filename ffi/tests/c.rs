@@ -1,9 +1,12 @@
 //! The examples in C: compiled with all warnings, run, asked for a page, and ended by a signal.
 
+mod support;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use support::library;
 
 const CONFIG: &str = r#"
 static_resources:
@@ -19,12 +22,6 @@ static_resources:
           route_config: { virtual_hosts: [{ name: v, domains: ["*"], routes: [{ match: { prefix: / }, direct_response: { status: 200, body: { inline_string: "hello from C" } } }] }] }
           http_filters: [{ name: r, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }]
 "#;
-
-/// Where cargo has put the library of this build.
-fn library() -> PathBuf {
-    let exe = std::env::current_exe().expect("the test is a file");
-    exe.parent().expect("target/.../deps").to_owned()
-}
 
 fn compile(compiler: &str, standard: &str, source: &str, name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -316,5 +316,8 @@ pub extern "C" fn weir_call_cancel(call: *mut weir_call) -> weir_result {
 /// Frees a call, and gives it up if it has not ended. NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_call_free(call: *mut weir_call) -> weir_result {
-    memory::free::<CallObject>(call as usize)
+    enter(|| {
+        drop(handle::take_shared::<CallObject>(call as usize)?);
+        Ok(weir_result::WEIR_OK)
+    })
 }

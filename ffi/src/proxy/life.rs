@@ -207,7 +207,7 @@ pub extern "C" fn weir_proxy_stop(proxy: *mut weir_proxy) -> weir_result {
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_proxy_free(proxy: *mut weir_proxy) -> weir_result {
     enter(|| {
-        if let Some(object) = handle::take::<ProxyObject>(proxy as usize)? {
+        if let Some(object) = handle::take_shared::<ProxyObject>(proxy as usize)? {
             object.0.stop();
         }
         Ok(weir_result::WEIR_OK)
