@@ -9,6 +9,7 @@
 pub mod address;
 pub mod config;
 pub mod engine;
+pub mod filter;
 pub mod handle;
 pub mod memory;
 #[cfg(feature = "proxy")]
