@@ -120,7 +120,8 @@ impl Modules {
         let flags = RTLD_NOW | if module.load_globally { RTLD_GLOBAL } else { RTLD_LOCAL };
         // SAFETY: what a shared object does when it is loaded is up to who named it in the config.
         let library = unsafe { Library::open(Some(&path), flags) };
-        let library = library.map_err(|error| format!("the module `{}` cannot be loaded: {}", module.name, reason(error)))?;
+        let hint = if self.folder.is_some() { "" } else { " (no folder for modules is set: it was looked for in the loader's path)" };
+        let library = library.map_err(|error| format!("the module `{}` cannot be loaded: {}{hint}", module.name, reason(error)))?;
         let loaded = Arc::new(Loaded { _library: library });
         if module.do_not_close {
             std::mem::forget(Arc::clone(&loaded));
