@@ -37,7 +37,7 @@ impl weir_str {
     /// If it is NULL with a length.
     ///
     /// # Safety
-    /// As [`slice`].
+    /// As [`slice()`].
     pub unsafe fn bytes<'a>(self, what: &str) -> Result<&'a [u8], Fault> {
         // SAFETY: the caller answers for it.
         unsafe { slice(self.data.cast::<u8>(), self.len, what) }
@@ -49,7 +49,7 @@ impl weir_str {
     /// If it is NULL with a length, or not UTF-8.
     ///
     /// # Safety
-    /// As [`slice`].
+    /// As [`slice()`].
     pub unsafe fn text<'a>(self, what: &str) -> Result<&'a str, Fault> {
         // SAFETY: the caller answers for it.
         let bytes = unsafe { slice(self.data.cast::<u8>(), self.len, what)? };

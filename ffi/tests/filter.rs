@@ -137,7 +137,7 @@ unsafe extern "C" fn configure(weir: Weir, data: *mut c_void, name: weir_str, co
             ok(((*weir).refuse)(text("it is wrong")));
             return 7;
         }
-        *made = 1 as *mut c_void;
+        *made = 5 as *mut c_void;
     }
     0
 }
@@ -215,8 +215,8 @@ fn a_filter_is_made_told_of_all_and_forgotten() {
     let told = TOLD.lock().unwrap().join(", ");
     assert_eq!(
         told,
-        "configure f {\"a\":1} 9, begin 1, head 2, piece in, end of message Ok(\"1\"), head 2, piece out, end of message Err(WEIR_NONE), \
-         finished 200 up, end 2, forget 1"
+        "configure f {\"a\":1} 9, begin 5, head 2, piece in, end of message Ok(\"1\"), head 2, piece out, end of message Err(WEIR_NONE), \
+         finished 200 up, end 2, forget 5"
     );
     let no_config = Host::refusal(&Kind::default(), "a: 1");
     assert!(no_config.contains("the filter f takes no config"), "{no_config}");

@@ -1,7 +1,7 @@
 //! Filters in C: tables of functions that are registered under a type, or come with a shared object.
 //!
 //! [`table`] is what C gives, [`host`] what it can call back, [`kind`] makes core's filters of it, [`module`] loads shared
-//! objects, [`resume`] reaches engines from other threads. A callback's view of its exchange is a [`frame`] of its thread.
+//! objects, [`resume`] reaches engines from other threads. A callback's view of its exchange is a `frame` of its thread.
 
 mod fields;
 mod frame;
