@@ -1,16 +1,17 @@
 //! Simulated worlds through C: what the engines of a world recorded is fed, in the same order, to engines behind the C
-//! functions, which must decide the same, entry by entry.
+//! functions, which must decide the same, entry by entry, and count the same.
 
 use std::collections::BTreeMap;
 use std::ptr;
 use weir_core::drain::DrainScope;
 use weir_core::engine::IoFault;
 use weir_core::engine::log::{Entries, Entry, Input, Piece, RecordOptions};
+use weir_core::stats::Totals;
 use weir_core::tls_info::{TlsFault, TlsInfo};
 use weir_ffi::address::weir_address;
 use weir_ffi::config::{weir_config, weir_config_free, weir_config_load};
 use weir_ffi::engine::*;
-use weir_ffi::memory::{weir_iovec, weir_str};
+use weir_ffi::memory::{weir_bytes_free, weir_bytes_get, weir_iovec, weir_str};
 use weir_ffi::result::weir_result::{self, *};
 use weir_sim::recipe::Recipe;
 use weir_sim::swarm;
@@ -108,6 +109,18 @@ impl Host {
         // SAFETY: the struct is of its size.
         assert_eq!(unsafe { weir_engine_get_state(self.engine, &raw mut state) }, WEIR_OK);
         state.digest
+    }
+
+    fn stats(&self) -> String {
+        let (mut bytes, mut data, mut len) = (ptr::null_mut(), ptr::null(), 0);
+        // SAFETY: there is room for what is written, and the bytes live until they are freed.
+        unsafe {
+            assert_eq!(weir_engine_stats(self.engine, &raw mut bytes), WEIR_OK);
+            assert_eq!(weir_bytes_get(bytes, &raw mut data, &raw mut len), WEIR_OK);
+            let text = String::from_utf8(std::slice::from_raw_parts(data, len).to_vec()).expect("UTF-8");
+            assert_eq!(weir_bytes_free(bytes), WEIR_OK);
+            text
+        }
     }
 
     fn drain_outputs(&self) {
@@ -241,6 +254,17 @@ fn relive(seed: u64, seen: &mut Seen) -> Option<&'static str> {
                 assert_eq!(digest, host.digest(), "seed {seed}, engine {}", turn.node);
                 break;
             }
+        }
+    }
+    for (host, engine) in hosts.iter().zip(scene.world.engines()) {
+        let mut totals = Totals::default();
+        engine.stats().add_to(&mut totals);
+        let lines: Vec<_> = totals.named().iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let behind_c = host.stats();
+        assert_eq!(lines.len(), behind_c.lines().count(), "seed {seed}");
+        for (one, other) in lines.iter().zip(behind_c.lines()) {
+            // C cannot tell of the peer's certificate.
+            assert!(one == other || one.contains("ssl.no_certificate"), "seed {seed}: {one} in Rust, {other} in C");
         }
     }
     // First those who share: the first must live until the others are made, and may go before them.
