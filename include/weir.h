@@ -972,7 +972,7 @@ enum weir_result weir_engine_drain(struct weir_engine *engine,
                                    uint64_t deadline,
                                    uint64_t now);
 
-// One listener is to be drained.
+// One listener is to be drained. `WEIR_NO_LISTENER` if it is gone already.
 enum weir_result weir_engine_drain_listener(struct weir_engine *engine, uint64_t listener, uint64_t now);
 
 // Time has passed. Early and needless calls change nothing.

@@ -79,6 +79,11 @@ pub(crate) fn is_fatal(finding: &Diagnostic, flags: u32) -> bool {
     }
 }
 
+/// Checks, before anything is done, that findings can be given to C if it wants them.
+pub(crate) fn check_diagnostics(out: *mut *mut weir_diagnostics) -> Result<(), Fault> {
+    if out.is_null() { Ok(()) } else { memory::check_out(out, "diagnostics") }
+}
+
 /// Gives findings to C, if it wants them.
 ///
 /// # Safety
@@ -188,6 +193,7 @@ unsafe fn load(
     diagnostics: *mut *mut weir_diagnostics,
 ) -> Result<weir_result, Fault> {
     memory::check_out(out, "out")?;
+    check_diagnostics(diagnostics)?;
     check_flags(flags)?;
     let loaded = v3::load_with(text, file, &[], filters);
     let refused = loaded.diagnostics.iter().any(|finding| is_fatal(finding, flags));

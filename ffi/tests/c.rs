@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use support::library;
+use support::{root, run};
 
 const CONFIG: &str = r#"
 static_resources:
@@ -23,23 +23,9 @@ static_resources:
           http_filters: [{ name: r, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }]
 "#;
 
-fn compile(compiler: &str, standard: &str, source: &str, name: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+fn compile(source: &str, name: &str) -> PathBuf {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let library = library();
-    let compiled = Command::new(compiler)
-        .args(["-Wall", "-Wextra", "-Werror", standard, "-I"])
-        .arg(root.join("../include"))
-        .arg(root.join("examples").join(source))
-        .arg("-o")
-        .arg(&out)
-        .arg("-L")
-        .arg(&library)
-        .arg("-lweir_ffi")
-        .arg(format!("-Wl,-rpath,{}", library.display()))
-        .output()
-        .unwrap_or_else(|error| panic!("{compiler} does not run: {error}"));
-    assert!(compiled.status.success(), "{source} does not compile:\n{}", String::from_utf8_lossy(&compiled.stderr));
+    support::compile("cc", "-std=c11", &root().join("examples").join(source), &out);
     out
 }
 
@@ -47,13 +33,6 @@ fn config(name: &str, text: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, text).expect("a file can be written");
     path
-}
-
-/// Cargo's own path could lead to the library of an older build.
-fn run(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.env_remove("LD_LIBRARY_PATH");
-    command
 }
 
 /// Starts a program and reads the port from the end of its first line.
@@ -67,7 +46,7 @@ fn start(program: &Path, config: &Path) -> (Child, u16, BufReader<std::process::
 }
 
 fn serves_and_drains(source: &str, name: &str) {
-    let program = compile("cc", "-std=c11", source, name);
+    let program = compile(source, name);
     let (mut child, port, mut output) = start(&program, &config(&format!("{name}.yaml"), CONFIG));
     let mut client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     for _ in 0..2 {
@@ -101,7 +80,7 @@ fn an_epoll_loop_over_the_engine() {
 
 #[test]
 fn a_config_that_is_wrong_is_told_with_its_place() {
-    let program = compile("cc", "-std=c11", "proxy.c", "c-wrong");
+    let program = compile("proxy.c", "c-wrong");
     let wrong = config("c-wrong.yaml", &CONFIG.replace("stat_prefix", "stat_prefx"));
     let output = run(&program).arg(&wrong).output().expect("it was compiled");
     let words = String::from_utf8_lossy(&output.stderr).into_owned();

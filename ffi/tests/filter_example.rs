@@ -4,7 +4,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use support::{CONFIG, Serving, compiler, library, must, root, run, scratch};
+use support::{CONFIG, Serving, compile_with, root, run, scratch};
 
 fn ask(port: u16, token: &str) -> String {
     let mut client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
@@ -17,11 +17,9 @@ fn ask(port: u16, token: &str) -> String {
 
 #[test]
 fn the_example_lets_in_who_has_the_token() {
-    let (folder, library) = (scratch("c-filter"), library());
+    let folder = scratch("c-filter");
     let program = folder.join("gate");
-    let mut command = compiler("cc", "-std=c11");
-    command.args(["-DPROGRAM", "-pthread"]).arg(root().join("examples/filter.c")).arg("-o").arg(&program).arg("-L").arg(&library);
-    must(command.arg("-lweir_ffi").arg(format!("-Wl,-rpath,{}", library.display())));
+    compile_with("cc", "-std=c11", &root().join("examples/filter.c"), &program, &["-DPROGRAM", "-pthread"]);
 
     let filtered = |config: &str| CONFIG.replace("http_filters: [", &format!("http_filters: [{{ name: gate, typed_config: {config} }}, "));
     let config = folder.join("gate.yaml");

@@ -177,10 +177,10 @@ pub unsafe fn read_answer(answer: *const weir_answer) -> Result<Answer, Fault> {
             let words = format_args!("`answer`: its status is {}; 200 to 599 are possible", given.status);
             return Err(Fault::new(weir_result::WEIR_BAD_VALUE, words));
         }
-        let details = given.details.text("details")?.to_owned();
-        let mut made = Answer::new(given.status as u16, given.body.bytes("body")?.to_vec(), details);
-        for header in memory::slice(given.headers, given.header_count, "headers")? {
-            let (name, value) = (header.name.bytes("name")?, header.value.bytes("value")?);
+        let details = given.details.text("answer.details")?.to_owned();
+        let mut made = Answer::new(given.status as u16, given.body.bytes("answer.body")?.to_vec(), details);
+        for header in memory::slice(given.headers, given.header_count, "answer.headers")? {
+            let (name, value) = (header.name.bytes("answer.headers[].name")?, header.value.bytes("answer.headers[].value")?);
             fields::check(name, value)?;
             made = made.header(name.to_vec(), value.to_vec());
         }

@@ -370,6 +370,11 @@ impl Engine {
         self.queries.contains_key(query)
     }
 
+    /// Whether there is (still) such a listener.
+    pub fn has_listener(&self, listener: ListenerId) -> bool {
+        self.listeners.contains_key(listener)
+    }
+
     /// The id of the listener called `name`. If it has moved, that of its new address.
     pub fn listener(&self, name: &str) -> Option<ListenerId> {
         let named = self.listeners.iter().filter(|(_, listener)| &*listener.config.name == name);

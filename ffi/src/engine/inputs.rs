@@ -264,11 +264,15 @@ impl EngineObject {
 /// There is a new config. Exchanges under way keep the one that they began with; listeners that left drain.
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_engine_set_config(engine: *mut weir_engine, config: *const weir_config, now: u64) -> weir_result {
-    feed(engine, now, |object, now| {
+    enter(|| {
+        // Before the engine is in use: a handle that is the engine's is another's then, not a busy one.
         let config = handle::with::<ConfigObject, _>(config as usize, |object| Ok(Arc::clone(&object.config)))?;
-        object.config = Arc::clone(&config);
-        object.engine.handle_config(config, now);
-        Ok(())
+        with(engine, |object| {
+            let now = object.at(now)?;
+            object.config = Arc::clone(&config);
+            object.engine.handle_config(config, now);
+            Ok(weir_result::WEIR_OK)
+        })
     })
 }
 
@@ -281,11 +285,15 @@ pub extern "C" fn weir_engine_drain(engine: *mut weir_engine, deadline: u64, now
     })
 }
 
-/// One listener is to be drained.
+/// One listener is to be drained. `WEIR_NO_LISTENER` if it is gone already.
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_engine_drain_listener(engine: *mut weir_engine, listener: u64, now: u64) -> weir_result {
     feed(engine, now, |object, now| {
-        object.engine.handle_drain(DrainScope::Listener(ListenerId::from_u64(listener)), now);
+        let id = ListenerId::from_u64(listener);
+        if !object.engine.has_listener(id) {
+            return Err(Fault::new(weir_result::WEIR_NO_LISTENER, format_args!("there is no listener {listener} (any more)")));
+        }
+        object.engine.handle_drain(DrainScope::Listener(id), now);
         Ok(())
     })
 }

@@ -202,6 +202,13 @@ pub unsafe extern "C" fn weir_call_finish(call: *mut weir_call, trailers: *const
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_call_response(call: *mut weir_call, nanos: u64, status: *mut u32, headers: *mut usize) -> weir_result {
     enter(|| {
+        // Either may be NULL, but not wrong.
+        if !status.is_null() {
+            memory::check_out(status, "status")?;
+        }
+        if !headers.is_null() {
+            memory::check_out(headers, "headers")?;
+        }
         let kept = call_of(call)?;
         let head = kept.call.response(timeout(nanos)).map_err(fault)?;
         let head = kept.head.get_or_init(|| head);

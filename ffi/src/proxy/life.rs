@@ -146,6 +146,9 @@ fn ended(waited: &Waited) -> Result<u32, Fault> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_proxy_wait(proxy: *mut weir_proxy, nanos: u64, cut: *mut u32) -> weir_result {
     enter(|| {
+        if !cut.is_null() {
+            memory::check_out(cut, "cut")?;
+        }
         let count = ended(&of(proxy)?.wait(timeout(nanos)))?;
         if !cut.is_null() {
             // SAFETY: the caller answers for it.

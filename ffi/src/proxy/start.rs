@@ -1,7 +1,7 @@
 //! Starting a proxy and giving it another config.
 
 use super::{ProxyObject, failed, of, weir_proxy};
-use crate::config::{WEIR_ALLOW_UNSUPPORTED, check_flags, give_diagnostics, read_file, weir_diagnostics};
+use crate::config::{WEIR_ALLOW_UNSUPPORTED, check_diagnostics, check_flags, give_diagnostics, read_file, weir_diagnostics};
 use crate::filter::{registry, weir_filters};
 use crate::memory::{self, versioned, weir_str};
 use crate::result::{Fault, enter, weir_result};
@@ -177,6 +177,7 @@ pub unsafe extern "C" fn weir_proxy_start(
 ) -> weir_result {
     enter(|| {
         memory::check_out(out, "out")?;
+        check_diagnostics(diagnostics)?;
         // SAFETY: the caller answers for them.
         let (options, config, file) = unsafe { (read_options(options)?, config.text("config")?, file.text("file")?) };
         // SAFETY: the caller answers for them.
@@ -197,6 +198,7 @@ pub unsafe extern "C" fn weir_proxy_start_file(
 ) -> weir_result {
     enter(|| {
         memory::check_out(out, "out")?;
+        check_diagnostics(diagnostics)?;
         // SAFETY: the caller answers for them.
         let (options, path) = unsafe { (read_options(options)?, path.text("path")?) };
         let config = read_file(path)?;
@@ -245,6 +247,7 @@ pub unsafe extern "C" fn weir_proxy_update(
     diagnostics: *mut *mut weir_diagnostics,
 ) -> weir_result {
     enter(|| {
+        check_diagnostics(diagnostics)?;
         // SAFETY: the caller answers for them.
         let (config, file) = unsafe { (config.text("config")?, file.text("file")?) };
         let updated = of(proxy)?.update_config(config, if file.is_empty() { "config" } else { file });

@@ -1,6 +1,8 @@
 //! What the tests share: the library that cargo has built, compilers, and programs that serve.
 #![allow(dead_code)] // each test uses a part
 
+pub(crate) mod header;
+
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -49,17 +51,44 @@ pub(crate) fn compiler(program: &str, standard: &str) -> Command {
     command
 }
 
+/// What watches programs in C for what they may not do: `valgrind`, or `asan` for the compiler's own. See `ffi/sanitize.sh`.
+fn watcher() -> String {
+    std::env::var("WEIR_C_RUNNER").unwrap_or_default()
+}
+
 /// Compiles a program and links it with cargo's library.
 pub(crate) fn compile(program: &str, standard: &str, source: &Path, out: &Path) {
+    compile_with(program, standard, source, out, &[]);
+}
+
+/// As [`compile`], with more arguments.
+pub(crate) fn compile_with(program: &str, standard: &str, source: &Path, out: &Path, more: &[&str]) {
     let library = library();
     let mut command = compiler(program, standard);
-    command.arg(source).arg("-o").arg(out).arg("-L").arg(&library);
+    if watcher() == "asan" {
+        command.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g"]);
+    }
+    command.args(more).arg(source).arg("-o").arg(out).arg("-L").arg(&library);
     must(command.arg("-lweir_ffi").arg(format!("-Wl,-rpath,{}", library.display())));
 }
 
 /// A program to run. Cargo's own path could lead it to the library of an older build.
 pub(crate) fn run(program: &Path) -> Command {
-    let mut command = Command::new(program);
+    let mut command = match &*watcher() {
+        "valgrind" => {
+            let mut command = Command::new("valgrind");
+            command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect,possible"]);
+            command.args(["--fair-sched=yes", "--num-callers=60"]);
+            command.arg(format!("--suppressions={}", root().join("tests/c/valgrind.supp").display()));
+            match std::env::var("WEIR_C_LOGS") {
+                Ok(folder) => command.arg("--show-leak-kinds=all").arg(format!("--log-file={folder}/%p")),
+                Err(_) => command.arg("--show-leak-kinds=definite,indirect,possible"),
+            };
+            command.arg(program);
+            command
+        }
+        _ => Command::new(program),
+    };
     command.env_remove("LD_LIBRARY_PATH");
     command
 }

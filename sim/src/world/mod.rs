@@ -21,7 +21,7 @@ use connection::Conn;
 pub use parts::{Cut, Exchanged, Parts, Planned};
 pub use security::Security;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use weir_core::Engine;
 use weir_core::buffer::Outbox;
 use weir_core::config::Config;
@@ -45,11 +45,28 @@ struct Node {
     armed: Time,
     listening: bool,
     conns: slotmap::SecondaryMap<ConnId, ConnNo>,
+    /// Its number, and in which order all are fed, if that is recorded.
+    turns: Option<(usize, Arc<Mutex<Vec<Turn>>>)>,
+}
+
+/// From here on an engine is fed, until another's turn begins.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Its number.
+    pub node: usize,
+    /// So much of its log was written before.
+    pub from: usize,
 }
 
 impl Node {
-    /// What its clock shows.
+    /// What its clock shows. Asked before everything that it is fed.
     fn instant(&self, now: Time) -> Instant {
+        if let Some((node, turns)) = &self.turns {
+            let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+            if turns.last().is_none_or(|turn| turn.node != *node) {
+                turns.push(Turn { node: *node, from: self.engine.recorded_len() });
+            }
+        }
         Instant::from_nanos(ORIGIN + now + self.ahead)
     }
 }
@@ -138,7 +155,7 @@ impl Digest {
 impl World {
     /// A world at its beginning.
     pub fn new(parts: Parts) -> World {
-        let shared: Arc<Shared> = Arc::default();
+        let (shared, turns): (Arc<Shared>, Arc<Mutex<Vec<Turn>>>) = Default::default();
         let node = |(index, ahead): (usize, &Time)| {
             let now = Instant::from_nanos(ORIGIN + ahead);
             let seed = parts.seed.fork(&format!("engine {index}"));
@@ -150,7 +167,8 @@ impl World {
             if parts.keeps_exchanges {
                 engine.explain();
             }
-            Node { engine, ahead: *ahead, armed: Time::MAX, listening: true, conns: slotmap::SecondaryMap::new() }
+            let turns = parts.record.as_ref().map(|_| (index, Arc::clone(&turns)));
+            Node { engine, ahead: *ahead, armed: Time::MAX, listening: true, conns: slotmap::SecondaryMap::new(), turns }
         };
         let mut world = World {
             now: 0,
@@ -262,6 +280,12 @@ impl World {
     /// What the engines recorded.
     pub fn logs(&mut self) -> Vec<Log> {
         self.nodes.iter_mut().filter_map(|node| node.engine.recorded()).collect()
+    }
+
+    /// In which order the engines were fed what they recorded.
+    pub fn turns(&self) -> Vec<Turn> {
+        let turns = self.nodes.iter().find_map(|node| node.turns.as_ref());
+        turns.map(|(_, turns)| turns.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
     /// How many clusters there are.

@@ -55,31 +55,50 @@ tags! {
     Filter = 17, "a filter is resumed";
 }
 
-/// One input, as it is read.
+/// One input of an engine, as it is read: a call of its `handle_*` of that name, or of `poll_transmit`.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Input {
+#[allow(missing_docs)] // the fields are the arguments
+pub enum Input {
+    /// A client connects.
     Accept { on: ListenerId, addresses: Addresses },
+    /// A connection to a host is made or fails.
     Connected { conn: ConnId, result: Result<Transport, ConnectError> },
+    /// Bytes arrive: so many, of which the engine took these.
     Recv { conn: ConnId, offered: usize, taken: Vec<Piece> },
+    /// A peer has sent its last byte.
     Eof(ConnId),
+    /// A connection is gone.
     Closed(ConnId, IoFault),
+    /// DNS answers.
     Resolved { query: QueryId, result: Result<Resolved, Box<str>> },
+    /// A config takes effect.
     Config(Source),
+    /// A drain begins.
     Drain(DrainScope),
+    /// Another engine asks for room.
     Nudge,
+    /// Time passes.
     Timeout,
+    /// Bytes are taken to be sent.
     Transmit(ConnId),
+    /// The wall clock is told.
     Wall(Wall),
+    /// The log ends.
     End { entries: u64, digest: u64 },
+    /// A client's first bytes are seen.
     ClientHello { conn: ConnId, tls: bool, server_name: Option<Box<str>>, alpn: Vec<Vec<u8>> },
+    /// A TLS handshake is done.
     Secured { conn: ConnId, tls: TlsInfo },
+    /// A TLS handshake fails.
     HandshakeFailed(ConnId, TlsFault),
+    /// A filter is resumed.
     Filter(FilterId, Resume),
 }
 
 /// Bytes that the engine took.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub enum Piece {
+    /// As they are.
     Bytes(Vec<u8>),
     /// Of a body: so many bytes, and their digest.
     Elided(usize),

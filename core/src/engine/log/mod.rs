@@ -11,6 +11,7 @@
 //! pieces, of samples: see [`sample`](crate::digest::sample)), and a replay puts zeros in their place. The digest takes in heads, framing, actions and events byte for byte, and bodies by their
 //! length, so it is the same with and without them.
 
+mod entries;
 mod filter;
 mod format;
 mod reading;
@@ -18,6 +19,9 @@ mod recorder;
 mod replay;
 mod tls;
 
+pub use entries::Entries;
+pub use format::{Input, Piece};
+pub use reading::Entry;
 pub(super) use recorder::Recorder;
 pub use recorder::{Log, RecordOptions};
 pub use replay::{Replay, Summary};

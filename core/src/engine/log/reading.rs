@@ -13,13 +13,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// An entry: when, what, and what `Shared` answered.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
+pub struct Entry {
     pub(super) tag: Tag,
-    pub(super) at: Instant,
-    pub(super) input: Input,
+    /// When it happened, on the engine's clock.
+    pub at: Instant,
+    /// What happened.
+    pub input: Input,
     pub(super) answers: Vec<u64>,
     /// The lowest byte of the digest after it.
-    pub(super) check: u8,
+    pub check: u8,
+}
+
+impl Entry {
+    /// What it is, in words.
+    pub fn about(&self) -> &'static str {
+        self.tag.about()
+    }
 }
 
 /// Reads a log from its bytes.
@@ -86,6 +95,10 @@ impl<B: AsRef<[u8]>> Reader<B> {
         })?;
         (self.began, self.now) = (header.now, header.now);
         Ok(header)
+    }
+
+    pub(super) fn position(&self) -> usize {
+        self.at
     }
 
     pub(super) fn entry(&mut self) -> Result<Entry, LogError> {
