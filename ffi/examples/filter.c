@@ -145,8 +145,9 @@ int main(int argc, char **argv) {
     if (weir_filters_new(&filters) != WEIR_OK) return fail("filters");
     if (weir_filters_register(filters, weir_text("example.Gate"), gate_filter()) != WEIR_OK) return fail("example.Gate");
     options.filters = filters;
-    if (weir_proxy_start_file(weir_text(argv[1]), &options, &proxy, NULL) != WEIR_OK) return fail(argv[1]);
-    weir_filters_free(filters);
+    enum weir_result started = weir_proxy_start_file(weir_text(argv[1]), &options, &proxy, NULL);
+    weir_filters_free(filters); /* the proxy has what it needs of them */
+    if (started != WEIR_OK) return fail(argv[1]);
     if (weir_proxy_listener(proxy, weir_text(""), &at) == WEIR_OK) printf("listening on port %u\n", at.port);
     fflush(stdout);
     while (getchar() != EOF) {} /* serves until its input ends */

@@ -397,8 +397,13 @@ static void calls(void) {
     MUST(memcmp(&outs, &outs_before, sizeof outs) == 0);
     post.has_body = 1;
     post.authority = words;
-    OK(weir_proxy_call(live.proxy, weir_text(""), &post, &call));
-    OK(weir_call_cancel(call));
+    for (int tries = 0; tries < 1000; tries++) {
+        OK(weir_proxy_call(live.proxy, weir_text(""), &post, &call));
+        OK(weir_call_cancel(call));
+        if (weir_call_response(call, WEIR_FOREVER, NULL, NULL) != WEIR_OK)
+            break;
+        OK(weir_call_free(call)); /* the answer came first: that is no misuse */
+    }
     REFUSED("weir_call_response", WEIR_CANCELLED, "cancelled", weir_call_response(call, WEIR_FOREVER, &outs.uint32_t, &outs.size_t));
     REFUSED("weir_call_read", WEIR_CANCELLED, "cancelled",
             weir_call_read(call, some_room, sizeof some_room, &outs.size_t, WEIR_FOREVER));
