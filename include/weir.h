@@ -362,6 +362,9 @@ typedef struct weir_diagnostic {
     struct weir_str help;
 } weir_diagnostic;
 
+// Wakes a host: see `weir_engine_options.wake`.
+typedef void (*weir_wake_fn)(void *data);
+
 // How an engine begins.
 typedef struct weir_engine_options {
     // `sizeof(struct weir_engine_options)`, set by the host.
@@ -381,6 +384,11 @@ typedef struct weir_engine_options {
     uint32_t record_bodies;
     // Not 0: tell each decision about each exchange as `WEIR_EVENT_STEP`. It changes none of them.
     uint32_t explain;
+    // Called when a filter was resumed from elsewhere (`weir_filter_resume`, `weir_filter_host.resume`), on that thread: have
+    // `weir_engine_timeout` called soon, which lets the filter know. It must not call Weir. NULL if nobody is to be woken.
+    weir_wake_fn wake;
+    // Given to `wake`. It must live until the engine is freed.
+    void *wake_data;
 } weir_engine_options;
 
 // How much is under way.
@@ -521,7 +529,7 @@ typedef struct weir_facts {
 // Names one wait of one filter, for whoever resumes it: plain numbers, which may be copied, and kept as long as anybody likes.
 // Once the wait is over they name nothing.
 typedef struct weir_filter_id {
-    // The engine, of all in this process; 0 for one of tier 1, whose host resumes.
+    // The engine, of all in this process.
     uint64_t engine;
     // The exchange.
     uint64_t exchange;
@@ -576,7 +584,7 @@ typedef struct weir_filter_host {
     // The filter's id, to resume it with if the callback returns `WEIR_PAUSE` or `WEIR_GATHER`. `WEIR_NOT_HERE` in `finished`.
     enum weir_result (*id)(const struct weir_exchange *exchange, struct weir_filter_id *id);
     // Resumes a filter, on any thread: its `resumed` is given what was `learned`, of which a copy is made. `WEIR_UNKNOWN_ID`
-    // if its engine is gone, or is one of tier 1. If nothing waits there (any more) nothing happens.
+    // if its engine is gone. If nothing waits there (any more) nothing happens. The host of an engine of tier 1 is woken for it.
     enum weir_result (*resume)(const struct weir_filter_id *id, const uint8_t *learned, size_t len);
     // As `resume`, with an answer for the client.
     enum weir_result (*resume_answer)(const struct weir_filter_id *id, const struct weir_answer *answer);
@@ -975,7 +983,7 @@ enum weir_result weir_engine_drain(struct weir_engine *engine,
 // One listener is to be drained. `WEIR_NO_LISTENER` if it is gone already.
 enum weir_result weir_engine_drain_listener(struct weir_engine *engine, uint64_t listener, uint64_t now);
 
-// Time has passed. Early and needless calls change nothing.
+// Time has passed. Early and needless calls change nothing. Filters that were resumed from elsewhere go on.
 enum weir_result weir_engine_timeout(struct weir_engine *engine, uint64_t now);
 
 // The calendar shows `wall`, in nanoseconds since 1970. Tell it now and then: clocks are set and drift.
@@ -1125,8 +1133,9 @@ enum weir_result weir_filters_free(struct weir_filters *filters);
 // What filters can call. They are given it; this is for code that resumes them and was not.
 const struct weir_filter_host *weir_filter_functions(void);
 
-// Resumes a filter of a proxy of this process, on any thread: its `resumed` is given what was `learned`, of which a copy is made.
-// `WEIR_UNKNOWN_ID` if its engine is gone, or is one of tier 1. If nothing waits there (any more) nothing happens.
+// Resumes a filter of any proxy or engine of this process, on any thread: its `resumed` is given what was `learned`, of which a
+// copy is made. `WEIR_UNKNOWN_ID` if its engine is gone. If nothing waits there (any more) nothing happens. The host of an engine of
+// tier 1 is woken for it (`weir_engine_options.wake`).
 //
 // Not checked, and undefined if it is not so:
 // `id` must be valid for reading, or NULL; `learned` must have `len` bytes.
@@ -1141,7 +1150,7 @@ enum weir_result weir_filter_resume(const struct weir_filter_id *id,
 enum weir_result weir_filter_resume_answer(const struct weir_filter_id *id,
                                            const struct weir_answer *answer);
 
-// A filter of this engine that waits is told what was `learned`. If nothing waits there (any more) nothing happens. The input log
+// A filter of this engine that waits is told at once what was `learned`. If nothing waits there (any more) nothing happens. The input log
 // has it.
 //
 // Not checked, and undefined if it is not so:

@@ -101,8 +101,9 @@ pub extern "C" fn weir_filter_functions() -> *const weir_filter_host {
     &raw const HOST
 }
 
-/// Resumes a filter of a proxy of this process, on any thread: its `resumed` is given what was `learned`, of which a copy is made.
-/// `WEIR_UNKNOWN_ID` if its engine is gone, or is one of tier 1. If nothing waits there (any more) nothing happens.
+/// Resumes a filter of any proxy or engine of this process, on any thread: its `resumed` is given what was `learned`, of which a
+/// copy is made. `WEIR_UNKNOWN_ID` if its engine is gone. If nothing waits there (any more) nothing happens. The host of an engine of
+/// tier 1 is woken for it (`weir_engine_options.wake`).
 ///
 /// # Safety
 /// `id` must be valid for reading, or NULL; `learned` must have `len` bytes.
@@ -122,7 +123,7 @@ pub unsafe extern "C" fn weir_filter_resume_answer(id: *const weir_filter_id, an
     unsafe { resume::resume_answer(id, answer) }
 }
 
-/// A filter of this engine that waits is told what was `learned`. If nothing waits there (any more) nothing happens. The input log
+/// A filter of this engine that waits is told at once what was `learned`. If nothing waits there (any more) nothing happens. The input log
 /// has it.
 ///
 /// # Safety

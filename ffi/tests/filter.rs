@@ -290,6 +290,16 @@ fn an_exchange_means_nothing_outside_its_callback() {
     assert_eq!(KEPT.lock().unwrap().1, 2);
 }
 
+static OTHERS: Mutex<Vec<weir_filter_id>> = Mutex::new(Vec::new());
+
+unsafe extern "C" fn pauses_for_another(weir: Weir, exchange: Exchange, _: *mut c_void) -> u32 {
+    let mut id = weir_filter_id::default();
+    // SAFETY: the callback is under way.
+    ok(unsafe { ((*weir).id)(exchange, &raw mut id) });
+    OTHERS.lock().unwrap().push(id);
+    PAUSE
+}
+
 static IDS: Mutex<Vec<weir_filter_id>> = Mutex::new(Vec::new());
 
 unsafe extern "C" fn pauses(weir: Weir, exchange: Exchange, _: *mut c_void) -> u32 {
@@ -310,6 +320,25 @@ unsafe extern "C" fn learns(weir: Weir, exchange: Exchange, _: *mut c_void, lear
 }
 
 #[test]
+fn another_thread_wakes_the_host() {
+    let kind = Kind { request_head: Some(pauses_for_another), resumed: Some(learns), ..Kind::default() };
+    let mut host = Host::new(&kind, "");
+    host.receive(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let id = OTHERS.lock().unwrap().pop().expect("it was asked for");
+    // SAFETY: what is pointed to lives.
+    let resume = move || ok(unsafe { weir_filter_resume(&raw const id, b"bob".as_ptr(), 3) });
+    std::thread::spawn(resume).join().expect("it is told");
+    assert_eq!(host.woken(), 1);
+    assert!(!host.is_connecting(), "nothing happens before the host comes by");
+    host.come_by();
+    let sent = host.upstream();
+    assert!(sent.contains("x-learned: bob\r\n"), "{sent}");
+    drop(host);
+    // SAFETY: what is pointed to lives.
+    assert_eq!(unsafe { weir_filter_resume(&raw const id, ptr::null(), 0) }, WEIR_UNKNOWN_ID, "its engine is gone");
+}
+
+#[test]
 fn a_paused_filter_is_resumed_once_and_a_replay_learns_the_same() {
     let kind = Kind { request_head: Some(pauses), resumed: Some(learns), ..Kind::default() };
     let mut host = Host::new(&kind, "");
@@ -318,7 +347,9 @@ fn a_paused_filter_is_resumed_once_and_a_replay_learns_the_same() {
     let id = IDS.lock().unwrap().pop().expect("it was asked for");
     // SAFETY: all that is pointed to lives.
     unsafe {
-        assert_eq!(weir_filter_resume(&raw const id, ptr::null(), 0), WEIR_UNKNOWN_ID, "the host of tier 1 resumes");
+        let stranger = weir_filter_id { engine: u64::MAX, ..id };
+        assert_eq!(weir_filter_resume(&raw const stranger, ptr::null(), 0), WEIR_UNKNOWN_ID);
+        assert_eq!(weir_engine_resume(host.engine, &raw const stranger, ptr::null(), 0, 0), WEIR_UNKNOWN_ID);
         assert_eq!(weir_engine_resume(host.engine, ptr::null(), ptr::null(), 0, 0), WEIR_NULL_POINTER);
         let later = weir_filter_id { turn: 1, ..id };
         ok(weir_engine_resume(host.engine, &raw const later, b"late".as_ptr(), 4, 0));

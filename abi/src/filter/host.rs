@@ -43,7 +43,7 @@ pub struct weir_filter_host {
     /// The filter's id, to resume it with if the callback returns `WEIR_PAUSE` or `WEIR_GATHER`. `WEIR_NOT_HERE` in `finished`.
     pub id: unsafe extern "C" fn(exchange: *const weir_exchange, id: *mut weir_filter_id) -> weir_result,
     /// Resumes a filter, on any thread: its `resumed` is given what was `learned`, of which a copy is made. `WEIR_UNKNOWN_ID`
-    /// if its engine is gone, or is one of tier 1. If nothing waits there (any more) nothing happens.
+    /// if its engine is gone. If nothing waits there (any more) nothing happens. The host of an engine of tier 1 is woken for it.
     pub resume: unsafe extern "C" fn(id: *const weir_filter_id, learned: *const u8, len: usize) -> weir_result,
     /// As `resume`, with an answer for the client.
     pub resume_answer: unsafe extern "C" fn(id: *const weir_filter_id, answer: *const weir_answer) -> weir_result,

@@ -64,12 +64,10 @@ pub unsafe fn read_id(id: *const weir_filter_id) -> Result<weir_filter_id, Fault
 }
 
 fn reach(id: weir_filter_id, what: Resume) -> Result<weir_result, Fault> {
-    let words = match (id.engine, resume_on(id.engine, id.id(), what)) {
-        (_, true) => return Ok(weir_result::WEIR_OK),
-        (0, _) => "an engine of tier 1 is resumed by its host, with weir_engine_resume",
-        _ => "the engine of `id` is gone",
-    };
-    Err(Fault::new(weir_result::WEIR_UNKNOWN_ID, words))
+    match resume_on(id.engine, id.id(), what) {
+        true => Ok(weir_result::WEIR_OK),
+        false => Err(Fault::new(weir_result::WEIR_UNKNOWN_ID, "the engine of `id` is gone")),
+    }
 }
 
 /// See `weir_filter_host.resume`.

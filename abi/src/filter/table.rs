@@ -46,7 +46,7 @@ pub struct weir_exchange {
 #[repr(C)]
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct weir_filter_id {
-    /// The engine, of all in this process; 0 for one of tier 1, whose host resumes.
+    /// The engine, of all in this process.
     pub engine: u64,
     /// The exchange.
     pub exchange: u64,

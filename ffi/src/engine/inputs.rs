@@ -298,10 +298,13 @@ pub extern "C" fn weir_engine_drain_listener(engine: *mut weir_engine, listener:
     })
 }
 
-/// Time has passed. Early and needless calls change nothing.
+/// Time has passed. Early and needless calls change nothing. Filters that were resumed from elsewhere go on.
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_engine_timeout(engine: *mut weir_engine, now: u64) -> weir_result {
     feed(engine, now, |object, now| {
+        while let Some((filter, what)) = object.resumed.take() {
+            object.engine.handle_filter(filter, what, now);
+        }
         object.engine.handle_timeout(now);
         Ok(())
     })

@@ -4,6 +4,7 @@ mod inputs;
 mod kept;
 mod opening;
 mod outputs;
+mod resumed;
 mod transmit;
 
 pub use inputs::*;
@@ -17,11 +18,13 @@ use crate::memory::{self, BytesObject, versioned, weir_bytes, weir_str};
 use crate::result::{Fault, enter, weir_result};
 use bytes::BytesMut;
 use kept::Kept;
+use resumed::Resumed;
 use slotmap::SecondaryMap;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::os::raw::c_void;
 use std::sync::Arc;
-use weir_abi::filter::weir_filter_id;
+use weir_abi::filter::{Reachable, weir_filter_id};
 use weir_core::Engine;
 use weir_core::buffer::{Blocks, Outbox};
 use weir_core::config::Config;
@@ -63,8 +66,16 @@ pub struct weir_engine_options {
     pub record_bodies: u32,
     /// Not 0: tell each decision about each exchange as `WEIR_EVENT_STEP`. It changes none of them.
     pub explain: u32,
+    /// Called when a filter was resumed from elsewhere (`weir_filter_resume`, `weir_filter_host.resume`), on that thread: have
+    /// `weir_engine_timeout` called soon, which lets the filter know. It must not call Weir. NULL if nobody is to be woken.
+    pub wake: weir_wake_fn,
+    /// Given to `wake`. It must live until the engine is freed.
+    pub wake_data: *mut c_void,
 }
-versioned!(weir_engine_options, 56);
+versioned!(weir_engine_options, 72);
+
+/// Wakes a host: see `weir_engine_options.wake`.
+pub type weir_wake_fn = Option<unsafe extern "C" fn(data: *mut c_void)>;
 
 #[derive(Debug)]
 pub(crate) struct EngineObject {
@@ -81,6 +92,9 @@ pub(crate) struct EngineObject {
     /// The host's own numbers for connections.
     data: SecondaryMap<ConnId, u64>,
     spare: Vec<Outbox>,
+    /// Filters that were resumed from elsewhere.
+    resumed: Arc<Resumed>,
+    reachable: Reachable,
     /// What was received and not taken, of hosts that leave it to us.
     kept: SecondaryMap<ConnId, Kept>,
     /// Connections that became such, to be told.
@@ -89,6 +103,12 @@ pub(crate) struct EngineObject {
     action: ActionTexts,
     /// What the text of the last event points to.
     event: Vec<u8>,
+}
+
+impl Drop for EngineObject {
+    fn drop(&mut self) {
+        self.resumed.end();
+    }
 }
 
 impl EngineObject {
@@ -117,8 +137,8 @@ impl EngineObject {
     /// A filter that waits is told something.
     pub(crate) fn resume(&mut self, id: weir_filter_id, what: Resume, now: u64) -> Result<weir_result, Fault> {
         let now = self.at(now)?;
-        if id.engine != 0 {
-            return Err(Fault::new(weir_result::WEIR_UNKNOWN_ID, "`id` is of a filter of a whole proxy: see weir_filter_resume"));
+        if id.engine != self.reachable.number() {
+            return Err(Fault::new(weir_result::WEIR_UNKNOWN_ID, "`id` is of a filter of another engine: see weir_filter_resume"));
         }
         self.engine.handle_filter(id.id(), what, now);
         Ok(weir_result::WEIR_OK)
@@ -169,8 +189,16 @@ pub unsafe extern "C" fn weir_engine_new(
         if options.explain != 0 {
             engine.explain();
         }
+        let resumed = Arc::new(Resumed::new(options.wake, options.wake_data));
+        let reachable = Reachable::new({
+            let resumed = Arc::clone(&resumed);
+            move |filter, what| resumed.put(filter, what)
+        });
+        engine.set_number(reachable.number());
         let object = EngineObject {
             engine,
+            resumed,
+            reachable,
             shared,
             config,
             now,

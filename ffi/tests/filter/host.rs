@@ -2,6 +2,7 @@
 
 use std::os::raw::c_void;
 use std::ptr::{self, null_mut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use weir_ffi::address::weir_address;
 use weir_ffi::config::*;
 use weir_ffi::engine::*;
@@ -123,6 +124,12 @@ pub(crate) struct Host {
     client: u64,
     up: Option<u64>,
     connected: bool,
+    woken: Box<AtomicUsize>,
+}
+
+unsafe extern "C" fn wake(data: *mut c_void) {
+    // SAFETY: the host gives it, and lives as long as its engine.
+    unsafe { &*data.cast::<AtomicUsize>() }.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Host {
@@ -148,12 +155,14 @@ impl Host {
     pub(crate) fn new(kind: &Kind, filter: &str) -> Host {
         let (filters, loaded) = Host::load(kind, filter);
         let config = loaded.expect("the config is right");
-        let mut host = Host { engine: null_mut(), filters, client: 0, up: None, connected: false };
+        let mut host = Host { engine: null_mut(), filters, client: 0, up: None, connected: false, woken: Box::default() };
         let end = weir_address { family: 4, port: 80, ip: [0; 16] };
         let mut listener = 0;
         // SAFETY: all that is pointed to lives; zero is a value of the options.
         unsafe {
-            let options = weir_engine_options { size: size_of::<weir_engine_options>(), record: 1, ..std::mem::zeroed() };
+            let woken = (&raw const *host.woken).cast_mut().cast();
+            let size = size_of::<weir_engine_options>();
+            let options = weir_engine_options { size, record: 1, wake: Some(wake), wake_data: woken, ..std::mem::zeroed() };
             ok(weir_engine_new(config, &raw const options, &raw mut host.engine));
             ok(weir_engine_listener(host.engine, text("main"), &raw mut listener));
             ok(weir_engine_accept(host.engine, listener, &raw const end, &raw const end, 0, &raw mut host.client));
@@ -204,6 +213,16 @@ impl Host {
         }
         self.perform();
         String::from_utf8(all).expect("text")
+    }
+
+    /// How often it was woken.
+    pub(crate) fn woken(&self) -> usize {
+        self.woken.load(Ordering::Relaxed)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn come_by(&mut self) {
+        ok(weir_engine_timeout(self.engine, 0));
     }
 
     /// What the upstream got.

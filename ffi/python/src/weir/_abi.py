@@ -207,6 +207,8 @@ class EngineOptions(ctypes.Structure):
         ("record", c_uint32),
         ("record_bodies", c_uint32),
         ("explain", c_uint32),
+        ("wake", c_void_p),
+        ("wake_data", c_void_p),
     ]
 
 
