@@ -9,6 +9,8 @@
 pub mod address;
 pub mod config;
 pub mod engine;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod handle;
 pub mod memory;
 #[cfg(feature = "proxy")]
