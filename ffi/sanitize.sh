@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests=("$@")
-[ ${#tests[@]} -gt 0 ] || tests=(c cpp misuse threads)
+[ ${#tests[@]} -gt 0 ] || tests=(c cpp misuse threads filter_example)
 for tool in cc:gcc valgrind:valgrind; do
   command -v "${tool%%:*}" >/dev/null || { apt-get update -qq && apt-get install -y -qq "${tool##*:}"; }
 done

@@ -104,6 +104,10 @@ typedef enum weir_result {
     WEIR_BAD_LOG = 206,
     // The replay decided something else than was recorded.
     WEIR_DIVERGED = 207,
+    // The callback has no such part of the exchange, or may not change it.
+    WEIR_NOT_HERE = 250,
+    // A header field, or what stands for one, cannot be sent.
+    WEIR_BAD_FIELD = 251,
     // An address cannot be listened on.
     WEIR_LISTEN_FAILED = 300,
     // A name of the config does not resolve.
@@ -236,6 +240,29 @@ typedef enum weir_event_kind {
     WEIR_EVENT_STEP = 4,
 } weir_event_kind;
 
+// What a filter says of what it was shown.
+typedef enum weir_verdict {
+    // It goes on to the next filter.
+    WEIR_CONTINUE = 0,
+    // It waits here until the filter is resumed (`weir_filter_host.resume`), and what comes behind it waits unseen.
+    WEIR_PAUSE = 1,
+    // It waits here, and what comes behind it is shown to this filter, but goes no further: until the filter says
+    // `WEIR_CONTINUE` to the end of the message, or is resumed. Too much of it is answered with 413 (requests) or 500.
+    WEIR_GATHER = 2,
+    // The client gets the answer that the filter has given to `weir_filter_host.answer`.
+    WEIR_RESPOND = 3,
+} weir_verdict;
+
+// Parts of an exchange that have header fields.
+typedef enum weir_part {
+    // The request head. Besides its fields it has `:method`, `:path` (with the query), `:authority` and `:scheme`.
+    WEIR_REQUEST_HEAD = 0,
+    // The response head, with `:status`.
+    WEIR_RESPONSE_HEAD = 1,
+    // The trailers of the message whose end is shown.
+    WEIR_TRAILERS = 2,
+} weir_part;
+
 // How bad a line of the log is.
 typedef enum weir_level {
     // The default: what an operator wants to know.
@@ -268,6 +295,12 @@ typedef struct weir_diagnostics weir_diagnostics;
 
 // An engine: all that a proxy decides, without sockets, threads or a clock. It serves one thread at a time, any thread.
 typedef struct weir_engine weir_engine;
+
+// An exchange, in a callback that was given it: it means nothing afterwards, nor on another thread.
+typedef struct weir_exchange weir_exchange;
+
+// Filters of the host's own. What is made with them keeps what it needs.
+typedef struct weir_filters weir_filters;
 
 // A whole proxy. All its functions may be called on any thread, several at once.
 typedef struct weir_proxy weir_proxy;
@@ -445,6 +478,172 @@ typedef struct weir_header {
     struct weir_str value;
 } weir_header;
 
+// An answer to a client, in place of the upstream's. Its texts are copied.
+typedef struct weir_answer {
+    // `sizeof(struct weir_answer)`, set by the filter.
+    size_t size;
+    // Status, 200 to 599.
+    uint32_t status;
+    // Body. It is `text/plain` unless a header says what it is.
+    struct weir_str body;
+    // Header fields. Those that frame a message, or concern only a connection, are left out.
+    const struct weir_header *headers;
+    // How many.
+    size_t header_count;
+    // For access logs: `%RESPONSE_CODE_DETAILS%`.
+    struct weir_str details;
+} weir_answer;
+
+// What is known of an exchange so far. Its texts live until the callback returns.
+typedef struct weir_facts {
+    // `sizeof(struct weir_facts)`, set by the filter.
+    size_t size;
+    // Status that was sent to the client; 0 if none was.
+    uint32_t status;
+    // How many times it was tried upstream.
+    uint32_t attempts;
+    // When the request head was complete, in nanoseconds since 1970.
+    uint64_t start;
+    // From then to its end, in nanoseconds; 0 until it has ended.
+    uint64_t duration;
+    // Body bytes from the client.
+    uint64_t bytes_received;
+    // Body bytes to the client.
+    uint64_t bytes_sent;
+    // The client, by the connection or by a trusted `x-forwarded-for`.
+    struct weir_address client;
+    // The cluster that it went to; empty if to none.
+    struct weir_str cluster;
+    // `%RESPONSE_CODE_DETAILS%`.
+    struct weir_str details;
+} weir_facts;
+
+// Names one wait of one filter, for whoever resumes it: plain numbers, which may be copied, and kept as long as anybody likes.
+// Once the wait is over they name nothing.
+typedef struct weir_filter_id {
+    // The engine, of all in this process; 0 for one of tier 1, whose host resumes.
+    uint64_t engine;
+    // The exchange.
+    uint64_t exchange;
+    // The filter's place in the chain, from 0.
+    uint32_t index;
+    // 0 for the request, 1 for the response.
+    uint32_t side;
+    // Which wait it is.
+    uint32_t turn;
+    // 0.
+    uint32_t reserved;
+} weir_filter_id;
+
+// What a filter can call. It lives as long as the process. Functions with an `exchange` are for the callback that was given it;
+// the others may be called on any thread, at any time.
+typedef struct weir_filter_host {
+    // The struct's size: a later version has more at its end.
+    size_t size;
+    // Weir's `WEIR_ABI_VERSION`.
+    uint32_t abi_version;
+    // The value of the field called `name`, the one at `index` (from 0) if there are several. `WEIR_NONE` if there are not
+    // so many. It lives until the part is changed, or the callback returns. `WEIR_NOT_HERE` if the callback has no such part.
+    enum weir_result (*get)(const struct weir_exchange *exchange,
+                            uint32_t part,
+                            struct weir_str name,
+                            size_t index,
+                            struct weir_str *value);
+    // The field at `index` in the order of the message; `WEIR_NONE` if there are not so many. As `get`.
+    enum weir_result (*field)(const struct weir_exchange *exchange,
+                              uint32_t part,
+                              size_t index,
+                              struct weir_header *field);
+    // Gives the part one field of this name, with this value, in place of those that it has. `WEIR_BAD_FIELD`, and nothing is
+    // changed, if such a field cannot be sent; `WEIR_NOT_HERE` if the callback has no such part, or may not change it.
+    enum weir_result (*set)(struct weir_exchange *exchange,
+                            uint32_t part,
+                            struct weir_str name,
+                            struct weir_str value);
+    // Adds a field behind the others. As `set`.
+    enum weir_result (*add)(struct weir_exchange *exchange,
+                            uint32_t part,
+                            struct weir_str name,
+                            struct weir_str value);
+    // Takes all fields of this name away; `WEIR_NONE` if there are none.
+    enum weir_result (*remove)(struct weir_exchange *exchange, uint32_t part, struct weir_str name);
+    // Answers the client, if the callback returns `WEIR_RESPOND`.
+    enum weir_result (*answer)(struct weir_exchange *exchange, const struct weir_answer *answer);
+    // What is known of the exchange.
+    enum weir_result (*facts)(const struct weir_exchange *exchange, struct weir_facts *facts);
+    // A random number, drawn from the engine's seed: a replay draws the same. `WEIR_NOT_HERE` in `finished`.
+    enum weir_result (*random)(struct weir_exchange *exchange, uint64_t *number);
+    // The filter's id, to resume it with if the callback returns `WEIR_PAUSE` or `WEIR_GATHER`. `WEIR_NOT_HERE` in `finished`.
+    enum weir_result (*id)(const struct weir_exchange *exchange, struct weir_filter_id *id);
+    // Resumes a filter, on any thread: its `resumed` is given what was `learned`, of which a copy is made. `WEIR_UNKNOWN_ID`
+    // if its engine is gone, or is one of tier 1. If nothing waits there (any more) nothing happens.
+    enum weir_result (*resume)(const struct weir_filter_id *id, const uint8_t *learned, size_t len);
+    // As `resume`, with an answer for the client.
+    enum weir_result (*resume_answer)(const struct weir_filter_id *id, const struct weir_answer *answer);
+    // In `configure`: why the config is refused.
+    enum weir_result (*refuse)(struct weir_str words);
+    // The words of this thread's last failure, as `weir_last_error` has them.
+    size_t (*last_error)(char *buffer, size_t size);
+} weir_filter_host;
+
+// A filter in C: what it does when. Any of the functions may be NULL, for nothing (`WEIR_CONTINUE`). They are called on the
+// threads of workers, on several at once for different exchanges, for one exchange never at once; they must not block, nor
+// wait for the proxy, nor throw exceptions. What crashes in them crashes the process.
+//
+// `docs/filters.md` says what is shown when, and what becomes of it.
+typedef struct weir_filter {
+    // `sizeof(struct weir_filter)`, set by the host.
+    size_t size;
+    // Given to `configure`. It must live as long as configs and engines that use the filter.
+    void *data;
+    // Not 0: bodies, ends and trailers are shown too, not only heads.
+    uint32_t wants_bodies;
+    // Once for each place in a config: reads `config`, and makes of it what `begin` is given. `config` is the JSON of the
+    // message with the registered `@type`, without that; for a module it is its `filter_config`. Answer 0; anything else
+    // refuses the config, with the words that `weir->refuse` was given. Without it there must be no config, and `made` is `data`.
+    uint32_t (*configure)(const struct weir_filter_host *weir,
+                          void *data,
+                          struct weir_str name,
+                          struct weir_str config,
+                          void **made);
+    // Frees what `configure` made: nothing uses it any more.
+    void (*forget)(void *made);
+    // An exchange begins: makes what the other functions are given. Without it they are given what `configure` made.
+    void *(*begin)(void *made);
+    // Frees what `begin` made; the last call of an exchange.
+    void (*end)(void *filter);
+    // The request head: can be edited here, and where it is resumed.
+    uint32_t (*request_head)(const struct weir_filter_host *weir, struct weir_exchange *exchange, void *filter);
+    // A piece of the request body, never empty.
+    uint32_t (*request_body)(const struct weir_filter_host *weir,
+                             struct weir_exchange *exchange,
+                             void *filter,
+                             const uint8_t *piece,
+                             size_t len);
+    // The request is whole. Its trailers can be edited.
+    uint32_t (*request_end)(const struct weir_filter_host *weir, struct weir_exchange *exchange, void *filter);
+    // The response head, of local replies too: can be edited here, and where it is resumed.
+    uint32_t (*response_head)(const struct weir_filter_host *weir,
+                              struct weir_exchange *exchange,
+                              void *filter);
+    // A piece of the response body.
+    uint32_t (*response_body)(const struct weir_filter_host *weir,
+                              struct weir_exchange *exchange,
+                              void *filter,
+                              const uint8_t *piece,
+                              size_t len);
+    // The response is whole. Its trailers can be edited.
+    uint32_t (*response_end)(const struct weir_filter_host *weir, struct weir_exchange *exchange, void *filter);
+    // The filter was resumed, with what was `learned`. `WEIR_CONTINUE` lets what waits go on, `WEIR_PAUSE` leaves it.
+    uint32_t (*resumed)(const struct weir_filter_host *weir,
+                        struct weir_exchange *exchange,
+                        void *filter,
+                        const uint8_t *learned,
+                        size_t len);
+    // The exchange has ended, in whatever way: for `weir->facts`.
+    void (*finished)(const struct weir_filter_host *weir, struct weir_exchange *exchange, void *filter);
+} weir_filter;
+
 // A request.
 typedef struct weir_request {
     // `sizeof(struct weir_request)`, set by the host.
@@ -501,6 +700,8 @@ typedef struct weir_proxy_options {
     uint32_t record_mib;
     // Not 0: with the bytes of bodies, not only their lengths and digests.
     uint32_t record_bodies;
+    // The host's own filters, for configs that name them, updates too; NULL for none.
+    const struct weir_filters *filters;
 } weir_proxy_options;
 
 // What a replay came to so far.
@@ -516,6 +717,24 @@ typedef struct weir_replay_summary {
     // 1 if that is the whole log, and the digest is the one that was recorded.
     uint32_t whole;
 } weir_replay_summary;
+
+// A filter of a module, by the name that configs use (`filter_name`).
+typedef struct weir_module_filter {
+    // Its name.
+    struct weir_str name;
+    // What it does.
+    const struct weir_filter *filter;
+} weir_module_filter;
+
+// What a module has. It lives as long as the module.
+typedef struct weir_module {
+    // `sizeof(struct weir_module)`, set by Weir.
+    size_t size;
+    // Its filters.
+    const struct weir_module_filter *filters;
+    // How many.
+    size_t filter_count;
+} weir_module;
 
 #ifdef __cplusplus
 extern "C" {
@@ -559,6 +778,17 @@ enum weir_result weir_config_load(struct weir_str text,
                                   uint32_t flags,
                                   struct weir_config **out,
                                   struct weir_diagnostics **diagnostics);
+
+// As `weir_config_load`, for a config that may name these filters of the host's; NULL for none.
+//
+// Not checked, and undefined if it is not so:
+// As for `weir_config_load`.
+enum weir_result weir_config_load_with(const struct weir_filters *filters,
+                                       struct weir_str text,
+                                       struct weir_str file,
+                                       uint32_t flags,
+                                       struct weir_config **out,
+                                       struct weir_diagnostics **diagnostics);
 
 // As `weir_config_load`, with the config in the file at `path`.
 //
@@ -742,7 +972,7 @@ enum weir_result weir_engine_drain(struct weir_engine *engine,
                                    uint64_t deadline,
                                    uint64_t now);
 
-// One listener is to be drained.
+// One listener is to be drained. `WEIR_NO_LISTENER` if it is gone already.
 enum weir_result weir_engine_drain_listener(struct weir_engine *engine, uint64_t listener, uint64_t now);
 
 // Time has passed. Early and needless calls change nothing.
@@ -859,6 +1089,76 @@ enum weir_result weir_engine_transmit_copy(struct weir_engine *engine,
                                            uint8_t *buffer,
                                            size_t size,
                                            size_t *written,
+                                           uint64_t now);
+
+// No filters yet. For `weir_proxy_options.filters`, `weir_config_load_with` and `weir_replay_open_with`.
+//
+// Any thread; afterwards one at a time. Free it with `weir_filters_free`, whenever nothing more is to be made with it.
+//
+// Not checked, and undefined if it is not so:
+// `out` must be valid for writing, or NULL.
+enum weir_result weir_filters_new(struct weir_filters **out);
+
+// Lets configs name a filter: an entry of `http_filters` whose `typed_config` has this `@type`, of which what stands behind the
+// last slash counts, or is a `TypedStruct` with this `type_url`. `filter` is copied. A second one of the same type takes the
+// place of the first.
+//
+// Not checked, and undefined if it is not so:
+// `type` must have the bytes that it says; `filter` must be of the size that it says, with functions that are as
+// `struct weir_filter` says, or NULL.
+enum weir_result weir_filters_register(struct weir_filters *filters,
+                                       struct weir_str type,
+                                       const struct weir_filter *filter);
+
+// Lets configs name filters of shared objects, as they name Envoy's dynamic modules (`dynamic_module_config`). The module `x` is
+// the file `libx.so` in `folder`; if that is empty, wherever the system's loader finds it. It exports `weir_module_init`.
+//
+// Not checked, and undefined if it is not so:
+// `folder` must have the bytes that it says.
+enum weir_result weir_filters_allow_modules(struct weir_filters *filters,
+                                            struct weir_str folder);
+
+// Frees a set of filters. NULL is allowed and does nothing. What was made with them keeps what it needs: the functions and data
+// of a registered filter must stay until the last config, engine and proxy is gone that knows them.
+enum weir_result weir_filters_free(struct weir_filters *filters);
+
+// What filters can call. They are given it; this is for code that resumes them and was not.
+const struct weir_filter_host *weir_filter_functions(void);
+
+// Resumes a filter of a proxy of this process, on any thread: its `resumed` is given what was `learned`, of which a copy is made.
+// `WEIR_UNKNOWN_ID` if its engine is gone, or is one of tier 1. If nothing waits there (any more) nothing happens.
+//
+// Not checked, and undefined if it is not so:
+// `id` must be valid for reading, or NULL; `learned` must have `len` bytes.
+enum weir_result weir_filter_resume(const struct weir_filter_id *id,
+                                    const uint8_t *learned,
+                                    size_t len);
+
+// As `weir_filter_resume`, with an answer for the client.
+//
+// Not checked, and undefined if it is not so:
+// `id` must be valid for reading, or NULL; `answer` of the size that it says, with texts and fields that are as they say.
+enum weir_result weir_filter_resume_answer(const struct weir_filter_id *id,
+                                           const struct weir_answer *answer);
+
+// A filter of this engine that waits is told what was `learned`. If nothing waits there (any more) nothing happens. The input log
+// has it.
+//
+// Not checked, and undefined if it is not so:
+// As for `weir_filter_resume`.
+enum weir_result weir_engine_resume(struct weir_engine *engine,
+                                    const struct weir_filter_id *id,
+                                    const uint8_t *learned,
+                                    size_t len,
+                                    uint64_t now);
+
+// As `weir_engine_resume`, with an answer for the client.
+//
+// Not checked, and undefined if it is not so:
+// As for `weir_filter_resume_answer`.
+enum weir_result weir_engine_resume_answer(struct weir_engine *engine,
+                                           const struct weir_filter_id *id,
+                                           const struct weir_answer *answer,
                                            uint64_t now);
 
 // Where the bytes are and how many. They live until `bytes` is freed.
@@ -1075,6 +1375,16 @@ enum weir_result weir_replay_open(const uint8_t *log,
                                   uint32_t explain,
                                   struct weir_replay **out);
 
+// As `weir_replay_open`, for the log of an engine that had these filters of the host's; NULL for none.
+//
+// Not checked, and undefined if it is not so:
+// As for `weir_replay_open`.
+enum weir_result weir_replay_open_with(const struct weir_filters *filters,
+                                       const uint8_t *log,
+                                       size_t len,
+                                       uint32_t explain,
+                                       struct weir_replay **out);
+
 // Feeds the next entry; `WEIR_NONE` if the log has ended as it was recorded. `WEIR_DIVERGED` if the engine decides something
 // else than it did, `WEIR_BAD_LOG` if the log is damaged or cut off: `weir_last_error` says where.
 enum weir_result weir_replay_step(struct weir_replay *replay);
@@ -1131,6 +1441,13 @@ template <typename T> static inline T weir_init() { T value = T(); value.size = 
 #else
 #define WEIR_INIT(type) (type){.size = sizeof(type)}
 #endif
+
+/* What a module exports: it fills in `module`, and answers WEIR_ABI_VERSION. 0 refuses to begin. It is called once for each
+ * place in a config that names the module. See weir_filters_allow_modules. */
+#ifdef __cplusplus
+extern "C"
+#endif
+uint32_t weir_module_init(const struct weir_filter_host *weir, struct weir_module *module);
 
 /* The text of a C string, without its zero byte. */
 static inline struct weir_str weir_text(const char *text) {

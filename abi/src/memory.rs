@@ -26,13 +26,30 @@ impl weir_str {
         weir_str { data: text.as_ptr().cast(), len: text.len() }
     }
 
+    /// Bytes, as long as they live: texts of messages need not be UTF-8.
+    pub fn of_bytes(bytes: &[u8]) -> weir_str {
+        weir_str { data: bytes.as_ptr().cast(), len: bytes.len() }
+    }
+
+    /// The bytes that C gives.
+    ///
+    /// # Errors
+    /// If it is NULL with a length.
+    ///
+    /// # Safety
+    /// As [`slice()`].
+    pub unsafe fn bytes<'a>(self, what: &str) -> Result<&'a [u8], Fault> {
+        // SAFETY: the caller answers for it.
+        unsafe { slice(self.data.cast::<u8>(), self.len, what) }
+    }
+
     /// The text that C gives.
     ///
     /// # Errors
     /// If it is NULL with a length, or not UTF-8.
     ///
     /// # Safety
-    /// As [`slice`].
+    /// As [`slice()`].
     pub unsafe fn text<'a>(self, what: &str) -> Result<&'a str, Fault> {
         // SAFETY: the caller answers for it.
         let bytes = unsafe { slice(self.data.cast::<u8>(), self.len, what)? };
@@ -48,6 +65,16 @@ pub struct weir_iovec {
     pub data: *const u8,
     /// How many there are.
     pub len: usize,
+}
+
+/// A header field or a trailer.
+#[repr(C)]
+#[derive(Copy, Clone, Debug)]
+pub struct weir_header {
+    /// Its name.
+    pub name: weir_str,
+    /// Its value: any bytes that a field may have.
+    pub value: weir_str,
 }
 
 /// The bytes at a pointer.

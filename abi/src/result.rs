@@ -57,6 +57,11 @@ pub enum weir_result {
     /// The replay decided something else than was recorded.
     WEIR_DIVERGED = 207,
 
+    /// The callback has no such part of the exchange, or may not change it.
+    WEIR_NOT_HERE = 250,
+    /// A header field, or what stands for one, cannot be sent.
+    WEIR_BAD_FIELD = 251,
+
     /// An address cannot be listened on.
     WEIR_LISTEN_FAILED = 300,
     /// A name of the config does not resolve.

@@ -1,54 +1,14 @@
-//! Addresses as C sees them.
+//! Addresses, and those of the system.
+
+pub use weir_abi::address::weir_address;
 
 use crate::memory;
 use crate::result::{Fault, enter, weir_result};
 use libc::{sockaddr, sockaddr_in, sockaddr_in6};
 use std::mem::{size_of, zeroed};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::raw::c_void;
 use std::ptr;
-
-/// An IP address and a port.
-#[repr(C)]
-#[derive(Copy, Clone, Debug, Default)]
-pub struct weir_address {
-    /// 4 for IPv4, 6 for IPv6.
-    pub family: u16,
-    /// In the order of the host, not of the network.
-    pub port: u16,
-    /// In the order of the network; IPv4 has the first four.
-    pub ip: [u8; 16],
-}
-
-impl weir_address {
-    pub(crate) fn of(address: SocketAddr) -> weir_address {
-        let (family, ip) = match address.ip() {
-            IpAddr::V4(ip) => {
-                let mut bytes = [0; 16];
-                bytes[..4].copy_from_slice(&ip.octets());
-                (4, bytes)
-            }
-            IpAddr::V6(ip) => (6, ip.octets()),
-        };
-        weir_address { family, port: address.port(), ip }
-    }
-
-    pub(crate) fn ip(&self, what: &str) -> Result<IpAddr, Fault> {
-        let [a, b, c, d, ..] = self.ip;
-        match self.family {
-            4 => Ok(Ipv4Addr::new(a, b, c, d).into()),
-            6 => Ok(Ipv6Addr::from(self.ip).into()),
-            other => Err(Fault::new(
-                weir_result::WEIR_BAD_VALUE,
-                format_args!("`{what}`: the family is {other}; it is 4 for IPv4 or 6 for IPv6"),
-            )),
-        }
-    }
-
-    pub(crate) fn socket(&self, what: &str) -> Result<SocketAddr, Fault> {
-        Ok(SocketAddr::new(self.ip(what)?, self.port))
-    }
-}
 
 /// An address as the system has it.
 enum Native {

@@ -1,12 +1,14 @@
 //! Configs: Envoy's v3 bootstrap as text, and what is wrong with one.
 
 use crate::address::weir_address;
+use crate::filter::{registry, weir_filters};
 use crate::handle;
 use crate::memory::{self, versioned, weir_str};
 use crate::result::{Fault, enter, weir_result};
 use std::sync::Arc;
 use weir_core::config::Config;
 use weir_core::config::v3::{self, Diagnostic, Severity};
+use weir_core::filter::Registry;
 
 /// A config that was loaded: Envoy's v3 bootstrap. It never changes; engines may outlive it.
 #[derive(Debug)]
@@ -129,7 +131,30 @@ pub unsafe extern "C" fn weir_config_load(
         // SAFETY: the caller answers for the texts and the pointers.
         unsafe {
             let (text, file) = (text.text("text")?, file.text("file")?);
-            load(text, if file.is_empty() { "config" } else { file }, flags, out, diagnostics)
+            load(text, if file.is_empty() { "config" } else { file }, (flags, &Registry::default()), out, diagnostics)
+        }
+    })
+}
+
+/// As `weir_config_load`, for a config that may name these filters of the host's; NULL for none.
+///
+/// # Safety
+/// As for `weir_config_load`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_config_load_with(
+    filters: *const weir_filters,
+    text: weir_str,
+    file: weir_str,
+    flags: u32,
+    out: *mut *mut weir_config,
+    diagnostics: *mut *mut weir_diagnostics,
+) -> weir_result {
+    enter(|| {
+        let filters = registry(filters)?;
+        // SAFETY: the caller answers for the texts and the pointers.
+        unsafe {
+            let (text, file) = (text.text("text")?, file.text("file")?);
+            load(text, if file.is_empty() { "config" } else { file }, (flags, &filters), out, diagnostics)
         }
     })
 }
@@ -149,7 +174,7 @@ pub unsafe extern "C" fn weir_config_load_file(
         // SAFETY: the caller answers for the text and the pointers.
         unsafe {
             let path = path.text("path")?;
-            load(&read_file(path)?, path, flags, out, diagnostics)
+            load(&read_file(path)?, path, (flags, &Registry::default()), out, diagnostics)
         }
     })
 }
@@ -163,14 +188,14 @@ pub(crate) fn read_file(path: &str) -> Result<String, Fault> {
 unsafe fn load(
     text: &str,
     file: &str,
-    flags: u32,
+    (flags, filters): (u32, &Registry),
     out: *mut *mut weir_config,
     diagnostics: *mut *mut weir_diagnostics,
 ) -> Result<weir_result, Fault> {
     memory::check_out(out, "out")?;
     check_diagnostics(diagnostics)?;
     check_flags(flags)?;
-    let loaded = v3::load(text, file);
+    let loaded = v3::load_with(text, file, &[], filters);
     let refused = loaded.diagnostics.iter().any(|finding| is_fatal(finding, flags));
     let fault = refusal(&loaded.diagnostics, flags);
     // SAFETY: the caller answers for the pointers.

@@ -96,6 +96,7 @@ objects! {
     Bytes(crate::memory::BytesObject) = "weir_bytes",
     Engine(crate::engine::EngineObject) = "weir_engine",
     Replay(crate::replay::ReplayObject) = "weir_replay",
+    Filters(crate::filter::FiltersObject) = "weir_filters",
     #[cfg(feature = "proxy")]
     Proxy(crate::proxy::ProxyObject) = "weir_proxy",
     #[cfg(feature = "proxy")]

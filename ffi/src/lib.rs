@@ -9,6 +9,7 @@
 pub mod address;
 pub mod config;
 pub mod engine;
+pub mod filter;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod handle;

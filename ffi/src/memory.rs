@@ -1,7 +1,7 @@
 //! Bytes and objects that cross the border.
 
 pub(crate) use weir_abi::memory::{Versioned, check_out, check_versioned, copy_c_text, put, read, slice, write};
-pub use weir_abi::memory::{weir_iovec, weir_str};
+pub use weir_abi::memory::{weir_header, weir_iovec, weir_str};
 pub(crate) use weir_abi::versioned;
 
 use crate::handle::{self, Held};

@@ -1,6 +1,7 @@
 //! Input logs: living through them again.
 
 use crate::engine::{tell_event, weir_event};
+use crate::filter::{registry, weir_filters};
 use crate::handle;
 use crate::memory::{self, versioned};
 use crate::result::{Fault, enter, weir_result};
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use weir_core::engine::Event;
 use weir_core::engine::log::{LogError, Replay};
+use weir_core::filter::Registry;
 
 /// An input log and an engine that lives through it again.
 #[derive(Debug)]
@@ -56,18 +58,39 @@ fn fault(error: LogError) -> Fault {
 /// `log` must have `len` bytes, `out` be valid for writing, or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_replay_open(log: *const u8, len: usize, explain: u32, out: *mut *mut weir_replay) -> weir_result {
-    enter(|| {
-        memory::check_out(out, "out")?;
-        // SAFETY: the caller answers for it.
-        let log = unsafe { memory::slice(log, len, "log")? };
-        let mut replay = Replay::open(Bytes::copy_from_slice(log)).map_err(fault)?;
-        if explain != 0 {
-            replay.explain();
-        }
-        // SAFETY: the caller answers for it.
-        unsafe { memory::give(ReplayObject { replay, events: VecDeque::new(), event: Vec::new() }, out)? };
-        Ok(weir_result::WEIR_OK)
-    })
+    // SAFETY: the caller answers for it.
+    enter(|| unsafe { open(Registry::default(), log, len, explain, out) })
+}
+
+/// As `weir_replay_open`, for the log of an engine that had these filters of the host's; NULL for none.
+///
+/// # Safety
+/// As for `weir_replay_open`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_replay_open_with(
+    filters: *const weir_filters,
+    log: *const u8,
+    len: usize,
+    explain: u32,
+    out: *mut *mut weir_replay,
+) -> weir_result {
+    // SAFETY: the caller answers for it.
+    enter(|| unsafe { open(registry(filters)?, log, len, explain, out) })
+}
+
+/// # Safety
+/// As for `weir_replay_open`.
+unsafe fn open(filters: Registry, log: *const u8, len: usize, explain: u32, out: *mut *mut weir_replay) -> Result<weir_result, Fault> {
+    memory::check_out(out, "out")?;
+    // SAFETY: the caller answers for it.
+    let log = unsafe { memory::slice(log, len, "log")? };
+    let mut replay = Replay::open_with(Bytes::copy_from_slice(log), filters).map_err(fault)?;
+    if explain != 0 {
+        replay.explain();
+    }
+    // SAFETY: the caller answers for it.
+    unsafe { memory::give(ReplayObject { replay, events: VecDeque::new(), event: Vec::new() }, out)? };
+    Ok(weir_result::WEIR_OK)
 }
 
 /// Feeds the next entry; `WEIR_NONE` if the log has ended as it was recorded. `WEIR_DIVERGED` if the engine decides something

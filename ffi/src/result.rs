@@ -62,6 +62,8 @@ pub extern "C" fn weir_result_name(result: u32) -> *const c_char {
         205 => b"WEIR_NO_STAT\0",
         206 => b"WEIR_BAD_LOG\0",
         207 => b"WEIR_DIVERGED\0",
+        250 => b"WEIR_NOT_HERE\0",
+        251 => b"WEIR_BAD_FIELD\0",
         300 => b"WEIR_LISTEN_FAILED\0",
         301 => b"WEIR_RESOLVE_FAILED\0",
         302 => b"WEIR_FILE_FAILED\0",

@@ -3,21 +3,14 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use support::{CONFIG, Serving, compile, compiler, has, must, root, run, scratch};
-
-/// Written for C alone so far.
-const C_ONLY: &[&str] = &["epoll.c"];
 
 const ADVICE: &str = "skipped: there is no g++ (apt-get install g++)";
 
 fn examples(extension: &str) -> Vec<PathBuf> {
     let all = std::fs::read_dir(root().join("examples")).expect("a folder").map(|entry| entry.expect("an entry").path());
     all.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
-}
-
-fn compiles(command: &mut std::process::Command, source: &Path) -> bool {
-    command.arg(source).args(["-c", "-o", "/dev/null"]).output().expect("a compiler").status.success()
 }
 
 #[test]
@@ -34,14 +27,7 @@ fn examples_in_c_are_cpp17_too() {
         return;
     }
     for source in examples("c") {
-        let name = source.file_name().expect("a name").to_string_lossy().into_owned();
-        let mut command = compiler("g++", "-std=c++17");
-        command.args(["-x", "c++"]);
-        match C_ONLY.contains(&name.as_str()) {
-            false => drop(must(command.arg(&source).args(["-c", "-o", "/dev/null"]))),
-            true if compiles(&mut command, &source) => eprintln!("{name} is C++17 now: take it off the list in {}", file!()),
-            true => {}
-        }
+        must(compiler("g++", "-std=c++17").args(["-x", "c++"]).arg(&source).args(["-c", "-o", "/dev/null"]));
     }
 }
 

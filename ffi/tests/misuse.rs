@@ -19,6 +19,8 @@ const MAY_BE_NULL: &[(&str, &str)] = &[
     ("*", "diagnostics"),
     ("weir_engine_connected", "tls"),
     ("weir_engine_recv", "taken"),
+    ("weir_config_load_with", "filters"),
+    ("weir_replay_open_with", "filters"),
     ("weir_proxy_start", "options"),
     ("weir_proxy_start_file", "options"),
     ("weir_proxy_wait", "cut"),
@@ -30,7 +32,8 @@ const MAY_BE_NULL: &[(&str, &str)] = &[
 const ANY_NUMBER: &[&str] = &["len", "index", "data", "deadline", "wall", "ttl", "tls", "number", "explain", "nanos", "count", "result"];
 
 /// Functions that cannot fail.
-const TOTAL: &[&str] = &["weir_abi_version", "weir_version", "weir_result_name", "weir_last_error", "weir_diagnostics_count"];
+const TOTAL: &[&str] =
+    &["weir_filter_functions", "weir_abi_version", "weir_version", "weir_result_name", "weir_last_error", "weir_diagnostics_count"];
 
 fn may_be_null(function: &str, name: &str) -> bool {
     MAY_BE_NULL.iter().any(|(of, slot)| (*of == "*" || *of == function) && *slot == name)
@@ -98,6 +101,7 @@ impl Maker<'_> {
         match (self.pointed(slot), out) {
             (Some((kind, true)), None) => format!("&right_{kind}"),
             (Some(("weir_address", _)), None) => "&live.address".to_owned(),
+            (Some(("weir_filter_id", _)), None) => "&live.filter_id".to_owned(),
             (Some(("weir_header", _)), None) => "&field_of_words".to_owned(),
             (_, Some(kind)) => {
                 self.outs.insert(kind.to_owned());
@@ -116,14 +120,14 @@ impl Maker<'_> {
         let name = &*slot.name;
         let null = !may_be_null(&function.name, name);
         if let Some(handle) = self.handle(slot) {
-            if !function.name.ends_with("_free") {
+            if null && !function.name.ends_with("_free") {
                 wrong("NULL", "WEIR_NULL_POINTER", "NULL");
             }
             let kind = format!("weir_{handle}");
             for dead in ["freed", "reused"] {
                 wrong(&format!("{dead}.{handle}"), "WEIR_WRONG_HANDLE", &kind);
             }
-            for other in ["config", "diagnostics", "engine", "bytes", "replay", "proxy", "call"] {
+            for other in ["config", "diagnostics", "engine", "bytes", "replay", "proxy", "call", "filters"] {
                 if other != handle {
                     wrong(&format!("(void *) live.{other}"), "WEIR_WRONG_HANDLE", &kind);
                 }
@@ -164,7 +168,10 @@ impl Maker<'_> {
                 let name = format!("{name}.{}", field.name);
                 let with = |value: &str| format!("(right_{kind}.{} = {value}, &right_{kind})", field.name);
                 if field.kind == "struct weir_str" {
-                    wrong(&with("BAD_UTF8[0]"), "WEIR_BAD_UTF8", &name);
+                    // A body may be any bytes.
+                    if field.name != "body" {
+                        wrong(&with("BAD_UTF8[0]"), "WEIR_BAD_UTF8", &name);
+                    }
                     wrong(&with("NULL_TEXT"), "WEIR_NULL_POINTER", &name);
                     wrong(&with("ENDLESS_TEXT"), "WEIR_BAD_VALUE", &name);
                 } else if let Some(handle) = self.handle(field) {
@@ -280,6 +287,9 @@ fn generate(header: &Header) -> String {
     for kind in header.structs.iter().filter(versioned) {
         let name = &kind.name;
         let _ = writeln!(code, "    memset(&right_{name}, 0, sizeof right_{name});\n    right_{name}.size = sizeof right_{name};");
+        if name == "weir_answer" {
+            code += "    right_weir_answer.status = 403;\n";
+        }
         if maker.outs.contains(&format!("struct {name}")) {
             let _ = writeln!(code, "    outs.{name}.size = sizeof outs.{name};");
         }

@@ -8,10 +8,11 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use weir_core::Engine;
 use weir_core::cluster::{DnsError, Question, Resolved};
 use weir_core::config::Config;
+use weir_core::filter::{FilterId, Resume};
 use weir_core::id::QueryId;
 
 /// What the primary tells a worker.
@@ -30,6 +31,8 @@ pub enum Command<N: Net> {
     Drain(Drain),
     /// A DNS answer, and whose question it answers.
     Resolved(u32, QueryId, Result<Resolved, DnsError>),
+    /// A filter of the engine of this generation is resumed.
+    Resume(u32, FilterId, Resume),
     /// Another worker asks whether a shared limit has room.
     Nudge,
     /// Call this with the engine.
@@ -48,6 +51,22 @@ pub enum Command<N: Net> {
     },
     /// End the thread.
     Stop,
+}
+
+/// Where a thread's commands arrive. It ends when nobody is left who could send one.
+#[derive(Debug)]
+pub struct Inbox<N: Net> {
+    /// The commands.
+    pub received: mpsc::UnboundedReceiver<Command<N>>,
+    /// How more are sent, by who does not keep the thread alive.
+    pub more: mpsc::WeakUnboundedSender<Command<N>>,
+}
+
+/// How commands are sent, and where they arrive.
+pub fn inbox<N: Net>() -> (mpsc::UnboundedSender<Command<N>>, Inbox<N>) {
+    let (commands, received) = mpsc::unbounded_channel();
+    let more = commands.downgrade();
+    (commands, Inbox { received, more })
 }
 
 /// See [`Command::Enter`].

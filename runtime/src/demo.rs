@@ -1,10 +1,11 @@
 //! `weir demo`: a proxy with an embedded config, and upstreams of its own, to try with curl.
 
 use crate::cli::{DemoArgs, RunArgs};
+use crate::environment::Environment;
 use crate::logging::Level;
 use crate::run;
 use crate::start::{Ready, StartError};
-use crate::tls::{Environment, Table};
+use crate::tls::Table;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod command;
 pub mod demo;
 pub mod embed;
+pub mod environment;
 pub mod logging;
 pub mod net;
 pub mod open;

@@ -4,9 +4,10 @@ use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
 use weir::cli::{Cli, Command, Format, OnUnsupported, ReplayArgs, ValidateArgs};
+use weir::environment::Environment;
 use weir::logging::{self, Level};
 use weir::start::check;
-use weir::tls::{Environment, Table};
+use weir::tls::Table;
 use weir_core::config::v3;
 
 /// HTTP/2 makes and drops two dozen small pieces for a request.
@@ -80,7 +81,7 @@ fn validate(args: &ValidateArgs) -> ExitCode {
         }
     };
     let (file, before) = (args.config.display().to_string(), Table::default());
-    let (loaded, _) = check(&text, &file, &[], &before, &Environment::system());
+    let (loaded, _) = check(&text, &file, &[], &before, &Environment::process());
     let refused = loaded.config.is_none() || (args.on_unsupported == OnUnsupported::Error && loaded.has_unsupported());
     match args.format {
         Format::Json => println!("{}", v3::diagnostics_to_json(&loaded.diagnostics)),

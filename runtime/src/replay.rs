@@ -1,6 +1,7 @@
 //! `weir replay`: an input log, run again.
 
 use crate::cli::ReplayArgs;
+use crate::environment::Environment;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -56,7 +57,7 @@ pub fn run(args: &ReplayArgs, mut out: impl FnMut(String)) -> Result<Summary, Re
     let file = args.file.display().to_string();
     let bytes = std::fs::read(&args.file).map_err(|error| ReplayError::Read(file.clone(), error))?;
     let fault = |error| ReplayError::Log(file.clone(), error);
-    let mut replay = Replay::open(bytes.into()).map_err(fault)?;
+    let mut replay = Replay::open_with(bytes.into(), Environment::process().filters).map_err(fault)?;
     out(format!("{file}: {}", replay.about()));
     let mut story = Story::default();
     if args.list || args.explain.is_some() {

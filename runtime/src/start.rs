@@ -3,9 +3,10 @@
 
 use crate::access_log;
 use crate::cli::OnUnsupported;
+use crate::environment::Environment;
 use crate::net::Net;
 use crate::resolver::Resolver;
-use crate::tls::{Environment, Table};
+use crate::tls::Table;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -120,7 +121,7 @@ pub(crate) fn load_text(
 
 /// Loads a config and makes its TLS settings ready. What is wrong with either is told in the order of the file.
 pub fn check(text: &str, file: &str, sinks: &[LogSink], before: &Table, environment: &Environment) -> (v3::Loaded, Table) {
-    let mut loaded = v3::load_after(text, file, sinks);
+    let mut loaded = v3::load_with(text, file, sinks, &environment.filters);
     let Some(config) = &loaded.config else { return (loaded, Table::default()) };
     let made = Table::make(config, before, environment);
     if made.is_wrong() {

@@ -6,7 +6,7 @@
 
 use crate::access_log::LogWriter;
 use crate::clock::Clock;
-use crate::command::{Command, Drain, Upcall};
+use crate::command::{Command, Drain, Inbox, Upcall};
 use crate::net::Net;
 use crate::recording::{Recording, Segment, Written, outlive_panics};
 use crate::start;
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc};
+use weir_abi::filter::Reachable;
 use weir_core::Engine;
 use weir_core::cluster::ClusterState;
 use weir_core::time::Instant;
@@ -61,6 +62,8 @@ struct Thread<N: Net> {
     log: LogWriter,
     tls: RefCell<Arc<Table>>,
     recording: Option<Arc<Recording>>,
+    /// How commands are sent to it.
+    commands: mpsc::WeakUnboundedSender<Command<N>>,
     alarm: Rc<Alarm>,
     /// The engines; the last one takes new connections.
     workers: RefCell<Vec<Rc<Worker<N>>>>,
@@ -78,7 +81,7 @@ struct Thread<N: Net> {
 ///
 /// # Errors
 /// If something panics. If inputs are recorded, they are written to files first.
-pub fn run<N: Net>(parts: ThreadParts<N>, commands: mpsc::UnboundedReceiver<Command<N>>) -> Result<(), Crash> {
+pub fn run<N: Net>(parts: ThreadParts<N>, inbox: Inbox<N>) -> Result<(), Crash> {
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -86,12 +89,12 @@ pub fn run<N: Net>(parts: ThreadParts<N>, commands: mpsc::UnboundedReceiver<Comm
             return Ok(());
         }
     };
-    let thread = Rc::new(Thread::new(parts));
+    let thread = Rc::new(Thread::new(parts, inbox.more));
     if thread.recording.is_some() {
         outlive_panics();
     }
     // Without a recording, the `weir` binary does not get this far: its panic hook has ended the process.
-    let served = catch_unwind(AssertUnwindSafe(|| runtime.block_on(thread.serve(commands))));
+    let served = catch_unwind(AssertUnwindSafe(|| runtime.block_on(thread.serve(inbox.received))));
     match served {
         Ok(()) if !thread.alarm.crashed.get() => Ok(()),
         _ => Err(Crash(thread.write_logs_now("panic"))),
@@ -99,14 +102,14 @@ pub fn run<N: Net>(parts: ThreadParts<N>, commands: mpsc::UnboundedReceiver<Comm
 }
 
 /// As [`run`], as a task of the calling thread's runtime, where threads are simulated.
-pub async fn serve<N: Net>(parts: ThreadParts<N>, commands: mpsc::UnboundedReceiver<Command<N>>) {
-    let thread = Thread::new(parts);
-    thread.serve(commands).await;
+pub async fn serve<N: Net>(parts: ThreadParts<N>, inbox: Inbox<N>) {
+    let thread = Thread::new(parts, inbox.more);
+    thread.serve(inbox.received).await;
     assert!(!thread.alarm.crashed.get(), "a task of worker {} has panicked", thread.index);
 }
 
 impl<N: Net> Thread<N> {
-    fn new(parts: ThreadParts<N>) -> Thread<N> {
+    fn new(parts: ThreadParts<N>, commands: mpsc::WeakUnboundedSender<Command<N>>) -> Thread<N> {
         Thread {
             net: parts.net.clone(),
             index: parts.index,
@@ -115,6 +118,7 @@ impl<N: Net> Thread<N> {
             log: parts.log.clone(),
             tls: RefCell::new(Arc::clone(&parts.tls)),
             recording: parts.recording.clone(),
+            commands,
             alarm: Rc::new(Alarm { armed: Cell::new(Instant::NEVER), wake: Notify::new(), crashed: Cell::new(false) }),
             workers: RefCell::default(),
             next_generation: Cell::new(0),
@@ -154,8 +158,13 @@ impl<N: Net> Thread<N> {
         self.all().iter().for_each(|worker| worker.send_lines());
     }
 
-    fn begin(&self, engine: Engine) -> Rc<Worker<N>> {
+    fn begin(&self, mut engine: Engine) -> Rc<Worker<N>> {
         let generation = self.next_generation.replace(self.next_generation.get() + 1);
+        let commands = self.commands.clone();
+        let reachable = Reachable::new(move |filter, what| {
+            commands.upgrade().is_some_and(|commands| commands.send(Command::Resume(generation, filter, what)).is_ok())
+        });
+        engine.set_number(reachable.number());
         let worker = Worker::new(Parts {
             net: self.net.clone(),
             index: self.index,
@@ -166,6 +175,7 @@ impl<N: Net> Thread<N> {
             log: self.log.clone(),
             tls: Arc::clone(&self.tls.borrow()),
             alarm: Rc::clone(&self.alarm),
+            reachable,
             log_limit: self.recording.as_ref().map_or(usize::MAX, |recording| recording.limit / 2),
         });
         self.workers.borrow_mut().push(Rc::clone(&worker));
@@ -200,6 +210,12 @@ impl<N: Net> Thread<N> {
                 let asked = self.all().into_iter().find(|worker| worker.generation() == generation);
                 if let Some(worker) = asked {
                     worker.resolved(query, result);
+                }
+            }
+            Command::Resume(generation, filter, what) => {
+                let waiting = self.all().into_iter().find(|worker| worker.generation() == generation);
+                if let Some(worker) = waiting {
+                    worker.resume(filter, what);
                 }
             }
             Command::Nudge => self.all().iter().for_each(Worker::nudge),

@@ -10,7 +10,7 @@ use support::{Load, Proxy, bootstrap, file, ok_upstream, read_answer, read_head,
 use weir::access_log::LogWriter;
 use weir::cli::RunArgs;
 use weir::clock::Clock;
-use weir::command::Command;
+use weir::command::{Command, inbox};
 use weir::net::TokioNet;
 use weir::recording::Recording;
 use weir::thread::{self, ThreadParts};
@@ -157,12 +157,12 @@ fn a_panic_leaves_a_log_of_what_led_to_it() {
     let mut engine = Engine::new(config, Arc::new(Shared::default()), Seed(7), clock.now(), clock.wall());
     engine.start_recording(&recording.options(0, 0), clock.now());
     let (upcalls, _upcalls) = tokio::sync::mpsc::unbounded_channel();
-    let (commands, receiver) = tokio::sync::mpsc::unbounded_channel::<Command<TokioNet>>();
+    let (commands, inbox) = inbox::<TokioNet>();
     let log = LogWriter::start(Vec::new()).unwrap();
     let parts = ThreadParts { net: TokioNet, index: 0, clock, engine, upcalls, log, tls: Arc::default(), recording: Some(recording) };
     assert!(commands.send(Command::Nudge).is_ok());
     assert!(commands.send(Command::Inspect(Box::new(|_| panic!("on purpose")))).is_ok());
-    let crash = std::thread::spawn(|| thread::run(parts, receiver)).join().expect("the panic is caught");
+    let crash = std::thread::spawn(|| thread::run(parts, inbox)).join().expect("the panic is caught");
     let files = crash.expect_err("a crash").0.expect("files");
     assert!(files[0].path.to_str().unwrap().contains("-panic-"), "{files:?}");
     let (good, text) = replay(&files[0].path, &[]);

@@ -13,12 +13,13 @@ use rustls::{Error, NamedGroup, PeerMisbehaved};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use weir::tls::Environment;
+use weir::environment::Environment;
+use weir_core::filter::Registry;
 use weir_core::rng::{Rng, Seed};
 
 /// What a host's TLS is made with. `seconds` tells the time since 1970.
 pub fn environment(seed: Seed, seconds: impl Fn() -> u64 + Send + Sync + 'static) -> Environment {
-    Environment { provider: Arc::new(provider(seed)), time: Arc::new(SimTime(Box::new(seconds))), tickets }
+    Environment { provider: Arc::new(provider(seed)), time: Arc::new(SimTime(Box::new(seconds))), tickets, filters: Registry::default() }
 }
 
 fn provider(seed: Seed) -> CryptoProvider {

@@ -21,10 +21,12 @@ use slotmap::SecondaryMap;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use weir_abi::filter::weir_filter_id;
 use weir_core::Engine;
 use weir_core::buffer::{Blocks, Outbox};
 use weir_core::config::Config;
 use weir_core::engine::log::RecordOptions;
+use weir_core::filter::Resume;
 use weir_core::id::ConnId;
 use weir_core::rng::Seed;
 use weir_core::shared::Shared;
@@ -112,6 +114,16 @@ impl EngineObject {
         }
     }
 
+    /// A filter that waits is told something.
+    pub(crate) fn resume(&mut self, id: weir_filter_id, what: Resume, now: u64) -> Result<weir_result, Fault> {
+        let now = self.at(now)?;
+        if id.engine != 0 {
+            return Err(Fault::new(weir_result::WEIR_UNKNOWN_ID, "`id` is of a filter of a whole proxy: see weir_filter_resume"));
+        }
+        self.engine.handle_filter(id.id(), what, now);
+        Ok(weir_result::WEIR_OK)
+    }
+
     fn stats(&self) -> std::collections::BTreeMap<String, u64> {
         let mut totals = Totals::default();
         self.engine.stats().add_to(&mut totals);
@@ -119,7 +131,7 @@ impl EngineObject {
     }
 }
 
-fn with<R>(engine: *const weir_engine, work: impl FnOnce(&mut EngineObject) -> Result<R, Fault>) -> Result<R, Fault> {
+pub(crate) fn with<R>(engine: *const weir_engine, work: impl FnOnce(&mut EngineObject) -> Result<R, Fault>) -> Result<R, Fault> {
     handle::with(engine as usize, work)
 }
 

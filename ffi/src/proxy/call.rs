@@ -3,7 +3,7 @@
 use super::life::timeout;
 use super::{of, refused, weir_proxy};
 use crate::handle;
-use crate::memory::{self, BytesObject, versioned, weir_bytes, weir_str};
+use crate::memory::{self, BytesObject, versioned, weir_bytes, weir_header, weir_str};
 use crate::result::{Fault, enter, weir_result};
 use std::fmt::Write as _;
 use std::ptr;
@@ -14,16 +14,6 @@ use weir::embed::{Call, CallBody, CallError, CallRequest, Headers, Read, Respons
 #[derive(Debug)]
 pub struct weir_call {
     _opaque: [u8; 0],
-}
-
-/// A header field or a trailer.
-#[repr(C)]
-#[derive(Copy, Clone, Debug)]
-pub struct weir_header {
-    /// Its name.
-    pub name: weir_str,
-    /// Its value: any bytes that a field may have.
-    pub value: weir_str,
 }
 
 /// A request.

@@ -2,6 +2,7 @@
 
 use super::{ProxyObject, failed, of, weir_proxy};
 use crate::config::{WEIR_ALLOW_UNSUPPORTED, check_diagnostics, check_flags, give_diagnostics, read_file, weir_diagnostics};
+use crate::filter::{registry, weir_filters};
 use crate::memory::{self, versioned, weir_str};
 use crate::result::{Fault, enter, weir_result};
 use std::os::raw::c_void;
@@ -64,8 +65,10 @@ pub struct weir_proxy_options {
     pub record_mib: u32,
     /// Not 0: with the bytes of bodies, not only their lengths and digests.
     pub record_bodies: u32,
+    /// The host's own filters, for configs that name them, updates too; NULL for none.
+    pub filters: *const weir_filters,
 }
-versioned!(weir_proxy_options, 96);
+versioned!(weir_proxy_options, 104);
 
 /// For `weir_proxy_options.workers`: as many as the hardware runs at once.
 pub const WEIR_ALL_PROCESSORS: u32 = u32::MAX;
@@ -113,6 +116,7 @@ unsafe fn read_options(options: *const weir_proxy_options) -> Result<Options, Fa
         (given, given.hostname.text("options.hostname")?, given.record_folder.text("options.record_folder")?)
     };
     check_flags(given.flags)?;
+    read.filters = registry(given.filters)?;
     read.workers = match given.workers {
         0 => Some(1),
         WEIR_ALL_PROCESSORS => None,

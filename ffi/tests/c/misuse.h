@@ -20,6 +20,8 @@ struct live {
     struct weir_replay *replay;
     struct weir_proxy *proxy;
     struct weir_call *call;
+    struct weir_filters *filters;
+    struct weir_filter_id filter_id;
     uint64_t listener, conn, upstream, query, gone;
     struct weir_address address;
 };
@@ -27,7 +29,7 @@ extern struct live live;
 
 /* Handles that were freed: their place is empty, or has another's. */
 struct freed {
-    void *config, *diagnostics, *engine, *bytes, *replay, *proxy, *call;
+    void *config, *diagnostics, *engine, *bytes, *replay, *proxy, *call, *filters;
 };
 extern struct freed freed, reused;
 

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, mpsc, oneshot};
 use weir_core::Engine;
 use weir_core::config::{Config, Listener};
+use weir_core::filter::Registry as Filters;
 use weir_core::shared::Shared;
 use weir_core::stats::{Registry, Totals};
 
@@ -57,6 +58,7 @@ pub struct State<N: Net> {
 pub struct Admin {
     config: Arc<Config>,
     text: String,
+    filters: Filters,
     listeners: BTreeMap<Arc<str>, SocketAddr>,
     draining: bool,
     failed: bool,
@@ -66,10 +68,11 @@ pub struct Admin {
 
 impl Admin {
     /// A process that has just started.
-    pub fn new(config: Arc<Config>, text: String, bound: Bound) -> Admin {
+    pub fn new(config: Arc<Config>, text: String, bound: Bound, filters: Filters) -> Admin {
         Admin {
             config,
             text,
+            filters,
             listeners: bound.listeners.into_iter().collect(),
             draining: false,
             failed: false,

@@ -233,7 +233,7 @@ fn cluster_json(cluster: &ClusterView) -> Value {
 
 pub(super) fn config_dump<N: Net + Send + Sync>(state: &State<N>) -> Page {
     let admin = state.admin();
-    let Some(bootstrap) = v3::bootstrap_json(&admin.text) else {
+    let Some(bootstrap) = v3::bootstrap_json(&admin.text, &admin.filters) else {
         return (StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the config cannot be shown\n".to_owned());
     };
     let updated = v3::Json::String(timestamp(admin.loaded));

@@ -71,3 +71,8 @@ pub use options::{Options, Record};
 pub use proxy::Proxy;
 pub use request::{CallBody, CallRequest, Headers};
 pub use weir_core::config::v3::{Diagnostic, Severity};
+
+/// Resumes a filter of any proxy of this process, from any thread: `engine` and `id` are those of its
+/// [context](weir_core::filter::FilterContext). False if that engine is gone; if the filter does not wait (any more),
+/// nothing happens.
+pub use weir_abi::filter::resume_on as resume;

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use weir_core::filter::Registry;
 use weir_core::rng::Seed;
 
 /// Most worker threads.
@@ -34,8 +35,8 @@ pub struct Options {
     /// Keep a log of what decides everything, to be written to files by [`Proxy::write_input_logs`](super::Proxy::write_input_logs)
     /// and when a worker panics.
     pub record: Option<Record>,
-    // HOST FILTERS: a registry of filters that the host brings goes here. `embed::primary` hands it to the loader, at
-    // the mark of the same name; a config that names one finds it there.
+    /// The host's own filters, for configs that name their types. Those that wait are resumed with [`resume`](super::resume).
+    pub filters: Registry,
 }
 
 /// What is recorded of the past, and where it is written.
@@ -60,6 +61,7 @@ impl Default for Options {
             hostname: None,
             seed: None,
             record: None,
+            filters: Registry::default(),
         }
     }
 }

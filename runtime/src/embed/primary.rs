@@ -6,10 +6,11 @@ use super::net::EmbedNet;
 use super::options::Options;
 use crate::admin::State;
 use crate::clock::Clock;
+use crate::environment::Environment;
 use crate::logging::Control;
 use crate::run::{Bound, Host, Order, Outside, Primary, Threads};
 use crate::start::{StartError, load_text};
-use crate::tls::{Environment, Table};
+use crate::tls::Table;
 use nix::sys::signal::{SigSet, Signal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -105,8 +106,7 @@ fn live(birth: Birth, host: Host) -> Waited {
 type Running = (Primary<EmbedNet>, Option<tokio::net::TcpListener>, Started);
 
 async fn start(options: &Options, text: String, file: PathBuf, host: Host) -> Result<Running, StartError> {
-    let environment = Environment::system();
-    // HOST FILTERS: the loader gets the host's registry here, and in `run::reload`.
+    let environment = Environment { filters: options.filters.clone(), ..Environment::system() };
     let ready = load_text(text, &file, options.on_unsupported, &[], &Table::default(), &environment)?;
     let (warnings, lines) = (ready.findings.clone(), host.lines.clone());
     let outside =

@@ -12,6 +12,7 @@ use crate::admin::{self, Admin, State};
 use crate::cli::RunArgs;
 use crate::clock::Clock;
 use crate::command::{Command, Upcall};
+use crate::environment::Environment;
 use crate::logging::Control;
 use crate::net::{Net, TokioNet};
 use crate::recording::Recording;
@@ -19,8 +20,8 @@ use crate::resolver::Resolver;
 use crate::start::{Ready, StartError, load, open_admin, open_listener, report, resolve_all, seed, warm};
 use crate::system;
 use crate::thread::ThreadParts;
+use crate::tls::Table;
 use crate::tls::watch::Watch;
-use crate::tls::{Environment, Table};
 pub(crate) use outside::Host;
 pub use outside::{Bound, Order, Outside, Threads};
 pub use reload::{Update, UpdateError};
@@ -75,7 +76,7 @@ enum Running {
 
 /// Runs the proxy until it has drained. Answers how many exchanges were cut.
 pub fn run(args: RunArgs) -> Result<u32, StartError> {
-    let environment = Environment::system();
+    let environment = Environment::process();
     let ready = load(&args.config, args.on_unsupported, &environment)?;
     run_config(args, ready, environment, |_| {})
 }
@@ -182,7 +183,7 @@ impl<N: Net + Send + Sync> Primary<N> {
             registries,
             shared,
             commands: handles.iter().map(|handle| handle.commands.clone()).collect(),
-            inner: std::sync::Mutex::new(Admin::new(Arc::clone(&config), text.clone(), bound.clone())),
+            inner: std::sync::Mutex::new(Admin::new(Arc::clone(&config), text.clone(), bound.clone(), environment.filters.clone())),
             args: args.clone(),
             log: log.clone(),
             recording,

@@ -3,8 +3,8 @@
 use super::reload::Update;
 use crate::clock::Clock;
 use crate::embed::Mark;
+use crate::environment::Environment;
 use crate::logging::Control;
-use crate::tls::Environment;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,24 +1,23 @@
 //! Beginning workers: on threads of their own, or as tasks of the calling thread where threads are simulated.
 
 use super::{Host, Running, WorkerHandle};
-use crate::command::{Command, Upcall};
+use crate::command::{Command, Inbox, Upcall, inbox};
 use crate::net::Net;
 use crate::system;
 use crate::thread::{self, Crash, ThreadParts};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
 type Sockets<N> = Vec<(Arc<str>, <N as Net>::Bound)>;
 
 /// A thread of a process that is there for the proxy, and ends with any of its workers.
 pub(super) fn own<N: Net + Send>(parts: ThreadParts<N>, pinned: bool, sockets: Sockets<N>) -> io::Result<WorkerHandle<N>> {
-    thread(parts, sockets, move |parts, receiver| {
+    thread(parts, sockets, move |parts, inbox| {
         if pinned && let Err(error) = system::pin_thread(parts.index) {
             tracing::warn!("worker {} is not pinned to a processor: {error}", parts.index);
         }
-        if let Err(Crash(written)) = thread::run(parts, receiver) {
+        if let Err(Crash(written)) = thread::run(parts, inbox) {
             match written {
                 Ok(files) => files.iter().for_each(|file| tracing::error!("what led to the panic is in the input log {file}")),
                 Err(error) => tracing::error!("what led to the panic cannot be written: {error}"),
@@ -32,10 +31,10 @@ pub(super) fn own<N: Net + Send>(parts: ThreadParts<N>, pinned: bool, sockets: S
 /// A thread of a process that is there for something else, and lives on whatever happens here.
 pub(super) fn hosted<N: Net + Send>(parts: ThreadParts<N>, host: &Host, sockets: Sockets<N>) -> io::Result<WorkerHandle<N>> {
     let (lines, mark) = (host.lines.clone(), host.mark);
-    thread(parts, sockets, move |parts, receiver| {
+    thread(parts, sockets, move |parts, inbox| {
         mark.set();
         let (worker, upcalls) = (parts.index, parts.upcalls.clone());
-        let serve = || tracing::dispatcher::with_default(&lines, || thread::run(parts, receiver));
+        let serve = || tracing::dispatcher::with_default(&lines, || thread::run(parts, inbox));
         let why = match catch_unwind(AssertUnwindSafe(serve)) {
             Ok(Ok(())) => return,
             Ok(Err(Crash(Ok(files)))) if files.is_empty() => "the process's panic hook has been told".to_owned(),
@@ -52,18 +51,18 @@ pub(super) fn hosted<N: Net + Send>(parts: ThreadParts<N>, host: &Host, sockets:
 
 /// A task of the calling thread.
 pub(super) fn task<N: Net>(parts: ThreadParts<N>, sockets: Sockets<N>) -> WorkerHandle<N> {
-    let (commands, receiver) = mpsc::unbounded_channel();
+    let (commands, inbox) = inbox();
     let _ = commands.send(Command::Listen(sockets));
-    WorkerHandle { commands, running: Running::Task(tokio::task::spawn_local(thread::serve(parts, receiver))) }
+    WorkerHandle { commands, running: Running::Task(tokio::task::spawn_local(thread::serve(parts, inbox))) }
 }
 
 fn thread<N: Net + Send>(
     parts: ThreadParts<N>,
     sockets: Sockets<N>,
-    run: impl FnOnce(ThreadParts<N>, mpsc::UnboundedReceiver<Command<N>>) + Send + 'static,
+    run: impl FnOnce(ThreadParts<N>, Inbox<N>) + Send + 'static,
 ) -> io::Result<WorkerHandle<N>> {
-    let (commands, receiver) = mpsc::unbounded_channel();
+    let (commands, inbox) = inbox();
     let _ = commands.send(Command::Listen(sockets));
-    let thread = std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || run(parts, receiver))?;
+    let thread = std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || run(parts, inbox))?;
     Ok(WorkerHandle { commands, running: Running::Thread(thread) })
 }

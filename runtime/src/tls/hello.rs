@@ -77,7 +77,7 @@ fn feed(acceptor: &mut Acceptor, bytes: &[u8], known: usize) -> Option<Seen> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::Environment;
+    use crate::environment::Environment;
     use rustls::{ClientConfig, ClientConnection, RootCertStore};
     use std::sync::Arc;
 

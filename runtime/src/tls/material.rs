@@ -2,8 +2,8 @@
 //!
 //! Every fault is a diagnostic at the place that named the file. A file is read once, however many settings name it.
 
-use super::Environment;
 use super::facts;
+use crate::environment::Environment;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};

@@ -23,33 +23,3 @@ pub mod watch;
 
 pub use stream::Stream;
 pub use table::Table;
-
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::ProducesTickets;
-use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use std::sync::Arc;
-
-/// What TLS takes from outside: cryptography with its entropy, and calendar time.
-#[derive(Clone, Debug)]
-pub struct Environment {
-    /// Ciphers, key exchanges, signatures and randomness.
-    pub provider: Arc<CryptoProvider>,
-    /// What certificates' dates are compared with.
-    pub time: Arc<dyn TimeProvider>,
-    /// Makes tickets, with keys of the provider's randomness: a provider has none of its own.
-    pub tickets: TicketMaker,
-}
-
-/// Makes what seals and opens tickets.
-pub type TicketMaker = fn(&CryptoProvider) -> Result<Arc<dyn ProducesTickets>, rustls::Error>;
-
-impl Environment {
-    /// aws-lc-rs and the system's clock.
-    pub fn system() -> Environment {
-        Environment {
-            provider: Arc::new(aws_lc_rs::default_provider()),
-            time: Arc::new(DefaultTimeProvider),
-            tickets: |_| aws_lc_rs::Ticketer::new(),
-        }
-    }
-}

@@ -2,8 +2,8 @@
 //!
 //! When a session began is kept inside what rustls encrypts or stores, so that nobody can make one younger.
 
-use super::Environment;
 use super::tickets::Shared;
+use crate::environment::Environment;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::time_provider::TimeProvider;
 use std::sync::Arc;

@@ -3,10 +3,10 @@
 //! A table never changes. When the config or a file does, the primary makes another and hands it to the workers: what
 //! is the same in both is shared, with its sessions, and what is wrong in the new one stays as it was.
 
-use super::Environment;
 use super::client::{self, Client};
 use super::material::{Files, Material};
 use super::server;
+use crate::environment::Environment;
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

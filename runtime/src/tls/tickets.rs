@@ -121,7 +121,7 @@ pub fn asks(tls: &DownstreamTls, material: &Material<'_>) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::Environment;
+    use crate::environment::Environment;
 
     fn shared(keys: &[[u8; 80]], asks: u8) -> Shared {
         Shared::new(keys, [asks; 32], Environment::system().provider.secure_random).unwrap()

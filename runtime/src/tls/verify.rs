@@ -1,8 +1,8 @@
 //! Whether a peer's certificate is good: chain and revocation by webpki, then names and pins as the config says.
 
-use super::Environment;
 use super::facts;
 use super::material::{Authorities, Material};
+use crate::environment::Environment;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};

@@ -20,12 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
+use weir_abi::filter::Reachable;
 use weir_core::Engine;
 use weir_core::buffer::{Blocks, Outbox};
 use weir_core::cluster::{DnsError, Resolved};
 use weir_core::config::{Config, DownstreamTls, UpstreamTls};
 use weir_core::drain::DrainScope;
 use weir_core::engine::{ConnectError, IoFault, Opening, Transmit, Transport};
+use weir_core::filter::{FilterId, Resume};
 use weir_core::id::{ConnId, QueryId};
 use weir_core::listener::Hello;
 use weir_core::time::Instant;
@@ -43,6 +45,8 @@ pub struct Worker<N: Net> {
     engine: RefCell<Engine>,
     /// Which engine of its thread it drives.
     generation: u32,
+    /// It is reached as long as the worker lives.
+    _reachable: Reachable,
     sockets: RefCell<SecondaryMap<ConnId, Rc<Socket<N>>>>,
     listeners: RefCell<BTreeMap<Arc<str>, Accepting<N>>>,
     /// The network.
@@ -121,6 +125,8 @@ pub struct Parts<N: Net> {
     pub tls: Arc<Table>,
     /// What wakes its thread.
     pub alarm: Rc<Alarm>,
+    /// How its engine's filters are resumed.
+    pub reachable: Reachable,
     /// Size of the input log at which another engine should begin.
     pub log_limit: usize,
 }
@@ -131,6 +137,7 @@ impl<N: Net> Worker<N> {
         Rc::new(Worker {
             engine: RefCell::new(parts.engine),
             generation: parts.generation,
+            _reachable: parts.reachable,
             sockets: RefCell::default(),
             listeners: RefCell::default(),
             net: parts.net,
@@ -251,6 +258,11 @@ impl<N: Net> Worker<N> {
     /// DNS has answered.
     pub fn resolved(self: &Rc<Self>, query: QueryId, result: Result<Resolved, DnsError>) {
         self.with_engine(|engine, now| engine.handle_resolved(query, result, now));
+    }
+
+    /// A filter is resumed.
+    pub fn resume(self: &Rc<Self>, filter: FilterId, what: Resume) {
+        self.with_engine(|engine, now| engine.handle_filter(filter, what, now));
     }
 
     /// Another worker asks whether a shared limit has room.

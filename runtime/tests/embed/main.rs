@@ -2,6 +2,7 @@
 
 mod calls;
 mod chains;
+mod filters;
 mod life;
 mod numbers;
 #[path = "../support/mod.rs"]

@@ -23,7 +23,9 @@ pub fn file(name: &str, text: &str) -> PathBuf {
 }
 
 pub fn weir() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_weir"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", env!("CARGO_TARGET_TMPDIR"));
+    command
 }
 
 /// A running proxy.

@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, ServerConnection};
 use std::sync::Arc;
-use weir::tls::Environment;
+use weir::environment::Environment;
 use weir_core::rng::Rng;
 
 /// What is wrong with a client: the proxy may not serve it.

@@ -5,7 +5,7 @@ use super::{ClientCertificate, Tls};
 use crate::peer::Peer;
 use crate::versions::Upstream;
 use rustls::Error;
-use weir::tls::Environment;
+use weir::environment::Environment;
 use weir_core::rng::Rng;
 
 /// The peers, in their order: clients, misfits, perhaps one that probes, hosts by cluster.

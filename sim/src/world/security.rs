@@ -11,7 +11,8 @@ use crate::peer::{ConnNo, Input, PeerNo};
 use crate::tls::actor::Actor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use weir::tls::{Environment, Table};
+use weir::environment::Environment;
+use weir::tls::Table;
 use weir_core::config::Config;
 use weir_core::rng::Seed;
 

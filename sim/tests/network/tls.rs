@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use turmoil::net::TcpStream;
-use weir::tls::Environment;
+use weir::environment::Environment;
 
 pub(crate) use weir_sim::tls::pem::{A, AUTHORITY, B, ORIGIN, Pem, RENEWED, STRANGER};
 

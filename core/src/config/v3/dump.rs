@@ -7,15 +7,12 @@ use super::typed::{Json, Message, Typer, Value};
 use crate::filter::Registry;
 use prost_reflect::Kind;
 
-/// The bootstrap in `text` as Envoy would dump it; `None` if it does not load.
-pub fn bootstrap_json(text: &str) -> Option<Json> {
+/// The bootstrap in `text` as Envoy would dump it, with these filters of the host's; `None` if it does not load.
+pub fn bootstrap_json(text: &str, filters: &Registry) -> Option<Json> {
     let (findings, schema) = (Findings::new(""), Schema);
     let descriptor = schema.message("envoy.config.bootstrap.v3.Bootstrap")?;
-    let message = Typer { schema: &schema, findings: &findings, filters: &Registry::default() }.message(
-        source::parse(text).0?,
-        descriptor,
-        &Path::ROOT,
-    )?;
+    let typer = Typer { schema: &schema, findings: &findings, filters };
+    let message = typer.message(source::parse(text).0?, descriptor, &Path::ROOT)?;
     Some(to_json(&message, None))
 }
 
@@ -76,7 +73,7 @@ fn value(value_: &Value, kind: Option<&Kind>) -> Json {
         Value::Message(message) => to_json(message, None),
         Value::Any(message) => to_json(message, Some(message.descriptor.full_name())),
         Value::Json(json) => json.clone(),
-        Value::Foreign(_) => Json::Null,
+        Value::Foreign(foreign) => foreign.shown.clone(),
         Value::List(items) => Json::List(items.iter().map(|(item, _)| value(item, kind)).collect()),
         Value::Map(items) => Json::Object(items.iter().map(|(key, item, _)| (key.clone(), value(item, None))).collect()),
     }
@@ -167,7 +164,7 @@ mod tests {
         };
         for (from, expected) in [("inline_string: hidden", "[redacted]"), ("filename: /a/key.pem", "/a/key.pem")] {
             let mut out = String::new();
-            bootstrap_json(&secret(from)).unwrap().write(0, &mut out);
+            bootstrap_json(&secret(from), &Registry::default()).unwrap().write(0, &mut out);
             assert!(out.contains("shown") && out.contains(expected) && !out.contains("hidden"), "{out}");
         }
     }

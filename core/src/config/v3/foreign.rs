@@ -3,7 +3,7 @@
 
 use super::diagnostic::Path;
 use super::source::{Key, Kind, Node};
-use super::typed::Typer;
+use super::typed::{Json, Typer, json as json_of};
 use crate::filter::{FilterKind, Registry, type_name};
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub(super) struct Foreign {
     pub(super) kind: Arc<dyn FilterKind>,
     /// The rest of the message, as a JSON object.
     pub(super) json: String,
+    /// The whole of it, for who looks at the config.
+    pub(super) shown: Json,
 }
 
 impl Typer<'_> {
@@ -26,6 +28,7 @@ impl Typer<'_> {
         if !path.is_http_filter_config() {
             return None;
         }
+        let written_url = url;
         let wrapped = TYPED_STRUCT.contains(&type_name(url));
         let entry = |name: &str| entries.iter().find(|(key, _)| &*key.name == name).map(|(_, node)| node);
         let url = match wrapped {
@@ -39,7 +42,9 @@ impl Typer<'_> {
             (true, None) => json.push_str("{}"),
             (false, _) => write_object(entries, &mut json),
         }
-        Some(Foreign { kind, json })
+        let mut shown = vec![("@type".to_owned(), Json::String(written_url.to_owned()))];
+        shown.extend(entries.iter().filter(|(_, value)| !value.ignored).map(|(key, value)| (key.name.to_string(), json_of(value))));
+        Some(Foreign { kind, json, shown: Json::Object(shown) })
     }
 }
 

@@ -409,7 +409,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     decode(&alphabet::STANDARD).or_else(|| decode(&alphabet::URL_SAFE))
 }
 
-fn json(node: &Node) -> Json {
+pub(super) fn json(node: &Node) -> Json {
     match &node.kind {
         Source::List(items) => Json::List(items.iter().map(json).collect()),
         Source::Map(entries) => Json::Object(entries.iter().map(|(key, value)| (key.name.to_string(), json(value))).collect()),

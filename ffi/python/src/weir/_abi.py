@@ -41,6 +41,8 @@ class Result(IntEnum):
     NO_STAT = 205
     BAD_LOG = 206
     DIVERGED = 207
+    NOT_HERE = 250
+    BAD_FIELD = 251
     LISTEN_FAILED = 300
     RESOLVE_FAILED = 301
     FILE_FAILED = 302
@@ -242,6 +244,7 @@ class Action(ctypes.Structure):
         ("family", c_uint32),
         ("name", Str),
         ("alpn", Str),
+        ("certificate_name", Str),
     ]
 
 
@@ -292,6 +295,7 @@ class ProxyOptions(ctypes.Structure):
         ("record_folder", Str),
         ("record_mib", c_uint32),
         ("record_bodies", c_uint32),
+        ("filters", c_void_p),
     ]
 
 

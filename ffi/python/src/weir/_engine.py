@@ -55,6 +55,8 @@ class Action:
     tls: bool = False
     name: str = ""
     alpn: Tuple[str, ...] = ()
+    #: A name that the upstream's certificate must be for, whatever the config says of names.
+    certificate_name: str = ""
     family: Family = Family.AUTO
 
 
@@ -274,6 +276,7 @@ class Engine(_Closing):
                 tls=bool(one.tls),
                 name=str(one.name),
                 alpn=_protocols(one.alpn.bytes()),
+                certificate_name=str(one.certificate_name),
                 family=Family(one.family),
             )
 
