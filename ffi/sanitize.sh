@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs the tests of the C ABI that run programs in C and C++ (examples, misuse) twice more: with the programs compiled
+# Runs the tests of the C ABI that run programs in C and C++ (examples, misuse, threads) twice more: with the programs compiled
 # for the address and undefined-behaviour sanitizers, and under valgrind. No finding is let pass; `tests/c/valgrind.supp` has
 # what is none, with reasons. A handle that a program has not freed when it ends is a finding too.
 #   ffi/sanitize.sh [TEST ...]   default: the tests of weir-ffi that run programs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests=("$@")
-[ ${#tests[@]} -gt 0 ] || tests=(c cpp misuse filter_example)
+[ ${#tests[@]} -gt 0 ] || tests=(c cpp misuse threads filter_example)
 for tool in cc:gcc valgrind:valgrind; do
   command -v "${tool%%:*}" >/dev/null || { apt-get update -qq && apt-get install -y -qq "${tool##*:}"; }
 done

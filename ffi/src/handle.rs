@@ -4,9 +4,10 @@
 //! once are told so instead of racing. A lookup takes no lock that another handle's calls would wait for.
 
 use crate::result::{Fault, weir_result};
+use std::cell::UnsafeCell;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("handles need pointers of 64 bits");
@@ -22,6 +23,7 @@ const SHIFT: u32 = 1;
 pub(crate) trait Object: Sized + Send + 'static {
     /// What C calls it.
     const NAME: &'static str;
+    const KIND: Kind;
     fn wrap(self: Box<Self>) -> Held;
     fn peek(held: &mut Held) -> Option<&mut Self>;
     fn unwrap(held: Held) -> Result<Box<Self>, Held>;
@@ -37,6 +39,23 @@ macro_rules! objects {
             $($(#[$attribute])* $variant(Box<$type>)),*
         }
 
+        /// Which of them.
+        #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+        pub(crate) enum Kind {
+            Nothing,
+            $($(#[$attribute])* $variant),*
+        }
+
+        impl Kind {
+            /// What C calls the kind of this number.
+            fn name(number: u64) -> &'static str {
+                $($(#[$attribute])* if number == Kind::$variant as u64 {
+                    return $name;
+                })*
+                "nothing"
+            }
+        }
+
         impl Held {
             fn name(&self) -> &'static str {
                 match self {
@@ -48,6 +67,7 @@ macro_rules! objects {
 
         $($(#[$attribute])* impl Object for $type {
             const NAME: &'static str = $name;
+            const KIND: Kind = Kind::$variant;
 
             fn wrap(self: Box<Self>) -> Held {
                 Held::$variant(self)
@@ -91,11 +111,56 @@ impl fmt::Debug for Held {
 
 /// One place of the table. Neighbours are on other cache lines: each may be another thread's.
 #[repr(align(64))]
-#[derive(Debug, Default)]
 struct Slot {
-    /// Odd while something is there.
-    generation: AtomicU32,
-    held: Mutex<Held>,
+    /// Whose handle is good for it (the generation, odd while something is there), what is there (the kind), and whether a call has
+    /// it: all at once, so that a call with an old handle never keeps the place from who has the new one.
+    state: AtomicU64,
+    held: UnsafeCell<Held>,
+}
+
+// SAFETY: what is held is touched only by who has set `BUSY`, or by who was given the place while no handle is good for it.
+unsafe impl Sync for Slot {}
+
+/// A call has what is there.
+const BUSY: u64 = 1;
+/// A call has panicked that had it.
+const POISONED: u64 = 2;
+
+fn word(generation: u32, kind: Kind) -> u64 {
+    u64::from(generation) << 32 | (kind as u64) << 8
+}
+
+impl Slot {
+    fn new() -> Slot {
+        Slot { state: AtomicU64::new(0), held: UnsafeCell::new(Held::Nothing) }
+    }
+
+    fn generation(state: u64) -> u32 {
+        (state >> 32) as u32
+    }
+}
+
+/// What a call has while it has it.
+struct Turn {
+    slot: &'static Slot,
+    /// The state to leave behind.
+    state: u64,
+    /// The thread was unwinding when it began.
+    unwinds: bool,
+}
+
+impl Turn {
+    fn held(&mut self) -> &mut Held {
+        // SAFETY: `BUSY` is set, and we have set it.
+        unsafe { &mut *self.slot.held.get() }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let panicked = !self.unwinds && std::thread::panicking();
+        self.slot.state.store(self.state | if panicked { POISONED } else { 0 }, Ordering::Release);
+    }
 }
 
 static TABLE: [OnceLock<Box<[Slot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
@@ -136,79 +201,89 @@ pub(crate) fn give<O: Object>(object: O) -> Result<usize, Fault> {
             let Some(cell) = TABLE.get(chunk).filter(|_| place < u32::MAX >> SHIFT) else {
                 return Err(Fault::new(weir_result::WEIR_BAD_VALUE, "there are too many handles: free some"));
             };
-            cell.get_or_init(|| (0..FIRST << chunk).map(|_| Slot::default()).collect());
+            cell.get_or_init(|| (0..FIRST << chunk).map(|_| Slot::new()).collect());
             free.used += 1;
             place
         }
     };
     drop(free);
-    let Some(slot) = slot(place) else { return Err(Fault::new(weir_result::WEIR_PANICKED, "the table of handles is broken")) };
-    slot.held.clear_poison();
-    *slot.held.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(object).wrap();
-    let generation = slot.generation.fetch_add(1, Ordering::Release).wrapping_add(1);
+    let Some(slot) = slot(place) else { return Err(broken()) };
+    let generation = Slot::generation(slot.state.load(Ordering::Acquire)).wrapping_add(1);
+    // SAFETY: the place is free, and was given to us alone.
+    unsafe { *slot.held.get() = Box::new(object).wrap() };
+    slot.state.store(word(generation, O::KIND), Ordering::Release);
     Ok(join(place, generation))
 }
 
+/// The place that a handle is good for, if it is one of this kind.
 fn find<O: Object>(handle: usize) -> Result<(u32, &'static Slot, u32), Fault> {
     if handle == 0 {
         return Err(Fault::null(O::NAME));
     }
     let found = split(handle).and_then(|(place, generation)| Some((place, slot(place)?, generation)));
-    match found {
-        Some((place, slot, generation)) if generation & 1 == 1 => Ok((place, slot, generation)),
-        _ => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("this is no {}: it was never given out", O::NAME))),
+    let Some((place, slot, generation)) = found.filter(|(.., generation)| generation & 1 == 1) else {
+        return Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("this is no {}: it was never given out", O::NAME)));
+    };
+    let state = slot.state.load(Ordering::Acquire);
+    if Slot::generation(state) != generation {
+        return Err(freed::<O>());
+    }
+    match Kind::name(state >> 8 & 0xff) {
+        name if name == O::NAME => Ok((place, slot, generation)),
+        name => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("this is a {name}, not a {}", O::NAME))),
     }
 }
 
-fn lock<O: Object>(slot: &'static Slot, generation: u32) -> Result<MutexGuard<'static, Held>, Fault> {
-    let held = match slot.held.try_lock() {
-        Ok(held) => held,
-        Err(TryLockError::WouldBlock) => {
-            let words = format_args!("the {} is in use by another call; it serves one thread at a time", O::NAME);
-            return Err(Fault::new(weir_result::WEIR_BUSY, words));
-        }
-        Err(TryLockError::Poisoned(_)) => {
+fn freed<O: Object>() -> Fault {
+    Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("the {} was freed already", O::NAME))
+}
+
+/// Takes the place for a call; of an object that panicked only if `poisoned`.
+fn lock<O: Object>(slot: &'static Slot, generation: u32, poisoned: bool) -> Result<Turn, Fault> {
+    let state = word(generation, O::KIND);
+    let take = |from: u64| slot.state.compare_exchange(from, state | BUSY, Ordering::Acquire, Ordering::Relaxed);
+    match take(state).or_else(|seen| if poisoned && seen == state | POISONED { take(seen) } else { Err(seen) }) {
+        Ok(_) => Ok(Turn { slot, state, unwinds: std::thread::panicking() }),
+        Err(seen) if Slot::generation(seen) != generation => Err(freed::<O>()),
+        Err(seen) if seen & POISONED != 0 => {
             let words = format_args!("an earlier call has panicked; this {} can only be freed", O::NAME);
-            return Err(Fault::new(weir_result::WEIR_PANICKED, words));
+            Err(Fault::new(weir_result::WEIR_PANICKED, words))
         }
-    };
-    match slot.generation.load(Ordering::Acquire) == generation {
-        true => Ok(held),
-        false => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("the {} was freed already", O::NAME))),
+        Err(_) => {
+            let words = format_args!("the {} is in use by another call; it serves one thread at a time", O::NAME);
+            Err(Fault::new(weir_result::WEIR_BUSY, words))
+        }
+    }
+}
+
+/// As [`lock`], of an object that is only ever looked up: whoever has it does not have it long.
+#[cfg(feature = "proxy")]
+fn lock_shared<O: Object>(slot: &'static Slot, generation: u32, poisoned: bool) -> Result<Turn, Fault> {
+    loop {
+        match lock::<O>(slot, generation, poisoned) {
+            Err(fault) if fault.result == weir_result::WEIR_BUSY => std::thread::yield_now(),
+            other => return other,
+        }
     }
 }
 
 /// Does something with what a handle stands for.
 pub(crate) fn with<O: Object, R>(handle: usize, work: impl FnOnce(&mut O) -> Result<R, Fault>) -> Result<R, Fault> {
     let (_, slot, generation) = find::<O>(handle)?;
-    let mut held = lock::<O>(slot, generation)?;
-    let name = held.name();
-    match O::peek(&mut held) {
-        Some(object) => work(object),
-        None => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("this is a {name}, not a {}", O::NAME))),
-    }
+    let mut turn = lock::<O>(slot, generation, false)?;
+    work(O::peek(turn.held()).ok_or_else(broken)?)
 }
 
 /// As [`with`], of an object that many threads may use: a call waits for another that looks it up.
 #[cfg(feature = "proxy")]
 pub(crate) fn shared<O: Object, R>(handle: usize, work: impl FnOnce(&mut O) -> R) -> Result<R, Fault> {
     let (_, slot, generation) = find::<O>(handle)?;
-    let mut held = lock_shared::<O>(slot, generation)?;
-    let name = held.name();
-    match O::peek(&mut held) {
-        Some(object) => Ok(work(object)),
-        None => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("this is a {name}, not a {}", O::NAME))),
-    }
+    let mut turn = lock_shared::<O>(slot, generation, false)?;
+    Ok(work(O::peek(turn.held()).ok_or_else(broken)?))
 }
 
-#[cfg(feature = "proxy")]
-fn lock_shared<O: Object>(slot: &'static Slot, generation: u32) -> Result<MutexGuard<'static, Held>, Fault> {
-    // Whoever holds it only looks it up: nothing can panic there, and nobody waits long.
-    let held = slot.held.lock().unwrap_or_else(PoisonError::into_inner);
-    match slot.generation.load(Ordering::Acquire) == generation {
-        true => Ok(held),
-        false => Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("the {} was freed already", O::NAME))),
-    }
+fn broken() -> Fault {
+    Fault::new(weir_result::WEIR_PANICKED, "the table of handles is broken")
 }
 
 /// Takes a handle back. Of one that panicked too; NULL is nothing to take back.
@@ -222,33 +297,20 @@ pub(crate) fn take_shared<O: Object>(handle: usize) -> Result<Option<Box<O>>, Fa
     take_locked(handle, lock_shared::<O>)
 }
 
-type Lock = fn(&'static Slot, u32) -> Result<MutexGuard<'static, Held>, Fault>;
+type Lock = fn(&'static Slot, u32, bool) -> Result<Turn, Fault>;
 
 fn take_locked<O: Object>(handle: usize, lock: Lock) -> Result<Option<Box<O>>, Fault> {
     if handle == 0 {
         return Ok(None);
     }
     let (place, slot, generation) = find::<O>(handle)?;
-    let mut held = match lock(slot, generation) {
-        Err(fault) if fault.result == weir_result::WEIR_PANICKED => {
-            slot.held.clear_poison();
-            lock(slot, generation)?
-        }
-        locked => locked?,
-    };
-    let name = held.name();
-    match O::unwrap(std::mem::take(&mut *held)) {
-        Ok(object) => {
-            slot.generation.fetch_add(1, Ordering::Release);
-            drop(held);
-            FREE.lock().unwrap_or_else(PoisonError::into_inner).places.push(place);
-            Ok(Some(object))
-        }
-        Err(other) => {
-            *held = other;
-            Err(Fault::new(weir_result::WEIR_WRONG_HANDLE, format_args!("this is a {name}, not a {}", O::NAME)))
-        }
-    }
+    let mut turn = lock(slot, generation, true)?;
+    let object = O::unwrap(std::mem::take(turn.held())).map_err(|_| broken())?;
+    // No handle is good for the place from here on.
+    turn.state = word(generation.wrapping_add(1), Kind::Nothing);
+    drop(turn);
+    FREE.lock().unwrap_or_else(PoisonError::into_inner).places.push(place);
+    Ok(Some(object))
 }
 
 #[cfg(test)]
@@ -289,10 +351,43 @@ mod tests {
         for _ in 0..20 {
             let handle = give(BytesObject::new(Vec::new())).unwrap();
             let looks = std::thread::spawn(move || while shared::<BytesObject, _>(handle, |_| ()).is_ok() {});
-            while !looks.is_finished() && slot(split(handle).unwrap().0).unwrap().held.try_lock().is_ok() {}
+            while !looks.is_finished() && slot(split(handle).unwrap().0).unwrap().state.load(Ordering::Relaxed) & BUSY == 0 {}
             assert!(take_shared::<BytesObject>(handle).unwrap().is_some());
             looks.join().unwrap();
         }
+    }
+
+    #[test]
+    fn an_old_handle_does_not_keep_its_place_from_the_next() {
+        for _ in 0..20 {
+            let old = give(BytesObject::new(Vec::new())).unwrap();
+            take::<BytesObject>(old).unwrap();
+            let (stop, begun) = (std::sync::atomic::AtomicBool::new(false), std::sync::Barrier::new(2));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    begun.wait();
+                    while !stop.load(Ordering::Relaxed) {
+                        assert!(with::<BytesObject, _>(old, |_| Ok(())).is_err());
+                    }
+                });
+                begun.wait();
+                for _ in 0..1_000 {
+                    let new = give(BytesObject::new(Vec::new())).unwrap();
+                    assert!(with::<BytesObject, _>(new, |_| Ok(())).is_ok());
+                    assert!(take::<BytesObject>(new).is_ok());
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+        }
+    }
+
+    #[test]
+    fn another_kind_is_told_also_while_it_is_in_use() {
+        let handle = give(BytesObject::new(Vec::new())).unwrap();
+        let inner =
+            with::<BytesObject, _>(handle, |_| Ok(with::<crate::config::ConfigObject, _>(handle, |_| Ok(())).unwrap_err())).unwrap();
+        assert_eq!((inner.result, &*inner.words), (weir_result::WEIR_WRONG_HANDLE, "this is a weir_bytes, not a weir_config"));
+        take::<BytesObject>(handle).unwrap();
     }
 
     #[test]

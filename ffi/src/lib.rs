@@ -10,6 +10,8 @@ pub mod address;
 pub mod config;
 pub mod engine;
 pub mod filter;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod handle;
 pub mod memory;
 #[cfg(feature = "proxy")]
