@@ -6,8 +6,8 @@ use crate::handle;
 use crate::memory::{self, versioned, weir_str};
 use crate::result::{Fault, enter, weir_result};
 use std::sync::Arc;
-use weir_core::config::Config;
 use weir_core::config::v3::{self, Diagnostic, Severity};
+use weir_core::config::{Config, LogSink};
 use weir_core::filter::Registry;
 
 /// A config that was loaded: Envoy's v3 bootstrap. It never changes; engines may outlive it.
@@ -63,6 +63,24 @@ pub const WEIR_ALLOW_UNSUPPORTED: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct ConfigObject {
     pub(crate) config: Arc<Config>,
+    /// Of the host's, those that it was loaded with.
+    filters: Registry,
+}
+
+impl ConfigObject {
+    pub(crate) fn parts(&self) -> (Arc<Config>, Registry) {
+        (Arc::clone(&self.config), self.filters.clone())
+    }
+}
+
+/// The config, for an engine that had one with these access logs: they keep their numbers, so that lines of exchanges that began
+/// before go where they should.
+pub(crate) fn following(config: Arc<Config>, filters: &Registry, sinks: &[LogSink]) -> Arc<Config> {
+    if config.sinks.starts_with(sinks) {
+        return config;
+    }
+    let again = v3::load_with(&config.source.text, &config.source.file, sinks, filters).config;
+    again.map_or(config, Arc::new)
 }
 
 #[derive(Debug)]
@@ -203,7 +221,7 @@ unsafe fn load(
         give_diagnostics(loaded.diagnostics, diagnostics)?;
         match loaded.config {
             Some(config) if !refused => {
-                memory::give(ConfigObject { config: Arc::new(config) }, out)?;
+                memory::give(ConfigObject { config: Arc::new(config), filters: filters.clone() }, out)?;
                 Ok(weir_result::WEIR_OK)
             }
             _ => Err(fault),

@@ -2,7 +2,7 @@
 
 use super::{EngineObject, weir_engine, weir_tls_info, with};
 use crate::address::weir_address;
-use crate::config::{ConfigObject, weir_config};
+use crate::config::{ConfigObject, following, weir_config};
 use crate::handle;
 use crate::memory::{self, weir_str};
 use crate::result::{Fault, enter, weir_result};
@@ -266,9 +266,10 @@ impl EngineObject {
 pub extern "C" fn weir_engine_set_config(engine: *mut weir_engine, config: *const weir_config, now: u64) -> weir_result {
     enter(|| {
         // Before the engine is in use: a handle that is the engine's is another's then, not a busy one.
-        let config = handle::with::<ConfigObject, _>(config as usize, |object| Ok(Arc::clone(&object.config)))?;
+        let (config, filters) = handle::with::<ConfigObject, _>(config as usize, |object| Ok(object.parts()))?;
         with(engine, |object| {
             let now = object.at(now)?;
+            let config = following(config, &filters, &object.config.sinks);
             object.config = Arc::clone(&config);
             object.engine.handle_config(config, now);
             Ok(weir_result::WEIR_OK)

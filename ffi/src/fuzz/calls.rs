@@ -5,6 +5,7 @@ use super::{Host, Kind, looked_at, tier1, tier2};
 use crate::address::weir_address;
 use crate::config::*;
 use crate::engine::*;
+use crate::filter::*;
 use crate::memory::*;
 use crate::proxy::*;
 use crate::replay::*;
@@ -101,8 +102,30 @@ impl Host<'_> {
         }
     }
 
+    /// A wait of a filter: mostly one that there is.
+    pub(super) fn filter_id(&mut self) -> weir_filter_id {
+        let (engine, exchange) = (u64::from(self.byte() > 240), self.id());
+        weir_filter_id {
+            engine,
+            exchange,
+            index: self.below(3) as u32,
+            side: self.below(3) as u32,
+            turn: self.below(3) as u32,
+            reserved: 0,
+        }
+    }
+
+    pub(super) fn answer(&mut self) -> weir_answer {
+        let (body, details) = (self.text(b"\xffno"), self.text(b"no"));
+        let size = if self.byte() < 230 { size_of::<weir_answer>() } else { self.below(weir_answer::FIRST) };
+        weir_answer { size, status: [403, 200, 199, 600][self.below(4)], body, details, headers: ptr::null(), header_count: 0 }
+    }
+
     pub(super) fn config_text(&mut self) -> Vec<u8> {
-        match self.below(4) {
+        match self.below(5) {
+            4 => super::CONFIG
+                .replace("http_filters: [", "http_filters: [{ name: f, typed_config: { \"@type\": a.test/fuzz.Wait } }, ")
+                .into_bytes(),
             0 => self.bytes(),
             1 => b"{}".to_vec(),
             2 => b"static_resources: { listeners: [ { nam: a } ] }".to_vec(),
@@ -199,6 +222,7 @@ pub(super) fn free(kind: Kind, handle: usize) -> weir_result {
         Kind::Engine => weir_engine_free(handle as *mut _),
         Kind::Bytes => weir_bytes_free(handle as *mut _),
         Kind::Replay => weir_replay_free(handle as *mut _),
+        Kind::Filters => weir_filters_free(handle as *mut _),
         Kind::Proxy => weir_proxy_free(handle as *mut _),
         Kind::Call => weir_call_free(handle as *mut _),
     }

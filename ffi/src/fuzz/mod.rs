@@ -58,6 +58,7 @@ enum Kind {
     Engine,
     Bytes,
     Replay,
+    Filters,
     Proxy,
     Call,
 }

@@ -9,11 +9,45 @@ use super::{Host, Kind, looked_at};
 use crate::address::{weir_address, weir_address_of, weir_address_to};
 use crate::config::*;
 use crate::engine::*;
+use crate::filter::*;
 use crate::memory::*;
 use crate::replay::*;
 use crate::result::weir_result::{self, WEIR_CONFIG_REFUSED, WEIR_OK, WEIR_TOO_SMALL};
 use crate::result::*;
+use std::os::raw::c_void;
 use std::ptr;
+
+/// Filters that wait now and then.
+unsafe extern "C" fn pause(weir: *const weir_filter_host, exchange: *mut weir_exchange, _: *mut c_void) -> u32 {
+    let mut number = 0;
+    unsafe { ((*weir).random)(exchange, &raw mut number) };
+    number as u32 & 1
+}
+
+unsafe extern "C" fn gather(_: *const weir_filter_host, _: *mut weir_exchange, _: *mut c_void, _: *const u8, _: usize) -> u32 {
+    weir_verdict::WEIR_GATHER as u32
+}
+
+unsafe extern "C" fn go_on(_: *const weir_filter_host, _: *mut weir_exchange, _: *mut c_void, _: *const u8, _: usize) -> u32 {
+    weir_verdict::WEIR_CONTINUE as u32
+}
+
+impl Host<'_> {
+    /// What an engine has recorded, or other bytes, perhaps with one changed.
+    fn log(&mut self) -> Vec<u8> {
+        let (mut data, mut len) = (ptr::null(), 0);
+        let recorded = self.handle::<weir_bytes>(Kind::Bytes);
+        let mut log = match unsafe { weir_bytes_get(recorded, &raw mut data, &raw mut len) } {
+            WEIR_OK => unsafe { std::slice::from_raw_parts(data, len) }.to_vec(),
+            _ => self.bytes(),
+        };
+        if self.byte() < 100 && !log.is_empty() {
+            let at = self.number() as usize % log.len();
+            log[at] ^= self.byte();
+        }
+        log
+    }
+}
 
 calls! {
     weir_address_of: |host| {
@@ -242,18 +276,68 @@ calls! {
     };
     weir_bytes_free: |host| host.free(Kind::Bytes, weir_bytes_free);
     weir_replay_open: |host| {
-        let (mut data, mut len) = (ptr::null(), 0);
-        let recorded = host.handle::<weir_bytes>(Kind::Bytes);
-        let mut log = match unsafe { weir_bytes_get(recorded, &raw mut data, &raw mut len) } {
-            WEIR_OK => unsafe { std::slice::from_raw_parts(data, len) }.to_vec(),
-            _ => host.bytes(),
-        };
-        if host.byte() < 100 && !log.is_empty() {
-            let at = host.number() as usize % log.len();
-            log[at] ^= host.byte();
-        }
+        let log = host.log();
         let ((data, len), out) = (host.span(&log), host.out());
         let worked = looked_at("weir_replay_open", unsafe { weir_replay_open(data, len, host.byte() as u32 & 1, out.at) }) == WEIR_OK;
+        host.gives(Kind::Replay, &out, worked);
+    };
+    weir_config_load_with: |host| {
+        let text = host.config_text();
+        let (filters, text, file) = (host.handle(Kind::Filters), host.text(&text), host.text(b"f"));
+        let (flags, out, found) = ([0, 0, 1, 2][host.below(4)], host.out(), host.out());
+        let result = unsafe { weir_config_load_with(filters, text, file, flags, out.at, found.at) };
+        looked_at("weir_config_load_with", result);
+        host.gives(Kind::Config, &out, result == WEIR_OK);
+        host.gives(Kind::Diagnostics, &found, matches!(result, WEIR_OK | WEIR_CONFIG_REFUSED));
+    };
+    weir_filters_new: |host| {
+        let out = host.out();
+        let worked = looked_at("weir_filters_new", unsafe { weir_filters_new(out.at) }) == WEIR_OK;
+        host.gives(Kind::Filters, &out, worked);
+    };
+    weir_filters_register: |host| {
+        let mut table = weir_filter {
+            wants_bodies: host.byte() as u32 & 1,
+            request_head: Some(pause),
+            request_body: Some(gather),
+            response_head: Some(pause),
+            resumed: Some(go_on),
+            ..Versioned::fresh()
+        };
+        table.size = if host.byte() < 240 { table.size } else { host.below(weir_filter::FIRST) };
+        let (filters, kind) = (host.handle(Kind::Filters), host.text(b"a.test/fuzz.Wait"));
+        looked_at("weir_filters_register", unsafe { weir_filters_register(filters, kind, host.maybe(&table)) });
+    };
+    weir_filters_allow_modules: |host| {
+        let (filters, folder) = (host.handle(Kind::Filters), host.text(b"/nowhere"));
+        looked_at("weir_filters_allow_modules", unsafe { weir_filters_allow_modules(filters, folder) });
+    };
+    weir_filters_free: |host| host.free(Kind::Filters, weir_filters_free);
+    weir_filter_functions: |_| assert!(!weir_filter_functions().is_null());
+    weir_filter_resume: |host| {
+        let (id, (learned, len)) = (host.filter_id(), host.span(b"learned"));
+        let result = looked_at("weir_filter_resume", unsafe { weir_filter_resume(host.maybe(&id), learned, len) });
+        assert_ne!(result, WEIR_OK, "there is no proxy");
+    };
+    weir_filter_resume_answer: |host| {
+        let (id, answer) = (host.filter_id(), host.answer());
+        let result = unsafe { weir_filter_resume_answer(host.maybe(&id), host.maybe(&answer)) };
+        assert_ne!(looked_at("weir_filter_resume_answer", result), WEIR_OK, "there is no proxy");
+    };
+    weir_engine_resume: |host| {
+        let ((engine, _, now), id, (learned, len)) = (news(host), host.filter_id(), host.span(b"learned"));
+        looked_at("weir_engine_resume", unsafe { weir_engine_resume(engine, host.maybe(&id), learned, len, now) });
+    };
+    weir_engine_resume_answer: |host| {
+        let ((engine, _, now), id, answer) = (news(host), host.filter_id(), host.answer());
+        let result = unsafe { weir_engine_resume_answer(engine, host.maybe(&id), host.maybe(&answer), now) };
+        looked_at("weir_engine_resume_answer", result);
+    };
+    weir_replay_open_with: |host| {
+        let log = host.log();
+        let (filters, (data, len), out) = (host.handle(Kind::Filters), host.span(&log), host.out());
+        let result = unsafe { weir_replay_open_with(filters, data, len, host.byte() as u32 & 1, out.at) };
+        let worked = looked_at("weir_replay_open_with", result) == WEIR_OK;
         host.gives(Kind::Replay, &out, worked);
     };
     weir_replay_step: |host| {
