@@ -162,7 +162,13 @@ unsafe extern "C" fn told_head(_: Weir, _: Exchange, filter: *mut c_void) -> u32
 
 unsafe extern "C" fn told_end(weir: Weir, exchange: Exchange, _: *mut c_void) -> u32 {
     // SAFETY: the callback is under way.
-    let trailer = unsafe { get(weir, exchange, TRAILERS, "x-t") };
+    let trailer = unsafe {
+        for framing in ["Content-Length", "transfer-encoding", "host", "trailer", "connection"] {
+            assert_eq!(set(weir, exchange, TRAILERS, framing, "1"), WEIR_BAD_FIELD);
+            assert_eq!(((*weir).add)(exchange, TRAILERS, text(framing), text("1")), WEIR_BAD_FIELD);
+        }
+        get(weir, exchange, TRAILERS, "x-t")
+    };
     tell(format!("end of message {trailer:?}"));
     CONTINUE
 }

@@ -3,7 +3,7 @@
 use super::frame::{Frame, Part};
 use crate::result::{Fault, weir_result};
 use weir_core::http::validate::{is_authority, is_field_value, is_target, is_token};
-use weir_core::http::{Fields, RequestHead, ResponseHead, Scheme};
+use weir_core::http::{Fields, Name, RequestHead, ResponseHead, Scheme};
 
 const REQUEST: u32 = 0;
 const RESPONSE: u32 = 1;
@@ -25,6 +25,16 @@ fn read_only(what: &str) -> Fault {
 
 fn bad(words: impl std::fmt::Display) -> Fault {
     Fault::new(weir_result::WEIR_BAD_FIELD, words)
+}
+
+/// Whether a part can have such a field: what frames or routes a message has no place in trailers (RFC 9110 section 6.5.1).
+pub(super) fn check_in(part: u32, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+    let known = Name::of(name);
+    let frames = matches!(known, Name::ContentLength | Name::TransferEncoding | Name::Host | Name::Trailer | Name::Connection);
+    match part == TRAILERS && frames {
+        true => Err(bad(format_args!("`{}` has no place in trailers (RFC 9110 section 6.5.1)", String::from_utf8_lossy(name)))),
+        false => check(name, value),
+    }
 }
 
 /// Whether such a field can be sent.
@@ -136,7 +146,7 @@ fn status<'h>(head: &ResponseHead, name: &[u8]) -> Option<&'h [u8]> {
 /// The frame's callback must be under way.
 pub(super) unsafe fn set(frame: &mut Frame, part: u32, name: &[u8], value: &[u8]) -> Result<(), Fault> {
     if name.first() != Some(&b':') {
-        check(name, value)?;
+        check_in(part, name, value)?;
         // SAFETY: the caller answers for it.
         unsafe { write(frame, part)? }.set_named(name, value);
         return Ok(());

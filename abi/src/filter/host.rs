@@ -126,7 +126,7 @@ unsafe extern "C" fn add(exchange: *mut weir_exchange, part: u32, name: weir_str
         // SAFETY: C answers for the texts; the frame's pointers are good in a callback.
         unsafe {
             let (name, value) = (name.bytes("name")?, value.bytes("value")?);
-            fields::check(name, value)?;
+            fields::check_in(part, name, value)?;
             frame::with(exchange, |frame| fields::write(frame, part).map(|fields| fields.push(name, value)))?;
         }
         Ok(weir_result::WEIR_OK)
