@@ -529,7 +529,7 @@ typedef struct weir_facts {
 // Names one wait of one filter, for whoever resumes it: plain numbers, which may be copied, and kept as long as anybody likes.
 // Once the wait is over they name nothing.
 typedef struct weir_filter_id {
-    // The engine, of all in this process.
+    // The engine, of all in this process. For `weir_engine_resume` 0 stands for the engine that it is given.
     uint64_t engine;
     // The exchange.
     uint64_t exchange;

@@ -46,7 +46,7 @@ pub struct weir_exchange {
 #[repr(C)]
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct weir_filter_id {
-    /// The engine, of all in this process.
+    /// The engine, of all in this process. For `weir_engine_resume` 0 stands for the engine that it is given.
     pub engine: u64,
     /// The exchange.
     pub exchange: u64,
