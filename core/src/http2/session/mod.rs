@@ -94,7 +94,7 @@ enum Role {
 pub struct Session {
     role: Role,
     pipe: Pipe,
-    ready: Arc<ReadyList>,
+    ready: ReadyList,
     /// Stands for the connection on the ready list.
     token: Arc<Token>,
     waker: Waker,
@@ -175,7 +175,7 @@ impl Session {
     }
 
     fn new(role: Role, pipe: Pipe, options: &Http2Options, is_server: bool) -> Session {
-        let ready = Arc::new(ReadyList::default());
+        let ready = ReadyList::default();
         let token = Token::new(StreamKey::default(), &ready);
         let waker = token.waker();
         token.queue();
